@@ -1,0 +1,314 @@
+//! What a channel owes. One implementation per kind.
+//!
+//! In the order in which they are called: [`Kind::validate`] (no input or output), [`ChannelConfig::build`],
+//! [`Adapter::routes`] and [`Adapter::receive`] (with the inbox), [`Adapter::render`] and [`Adapter::send`].
+//! The obligations stand on the methods; the adapter suite in `testkit` checks them.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    AccountId, Capabilities, ChannelName, Clock, Contact, Content, ConversationId, ExternalId, Key, KindName, Message,
+    MessageId, Outcome, Problem, Settings, ThreadId, Timestamp,
+};
+
+/// One kind of channel: knows its settings and makes channels of them.
+pub trait Kind: Send + Sync {
+    /// What `kind = ".."` says in the configuration.
+    fn name(&self) -> KindName;
+
+    /// Every key of the channel's table but `kind`.
+    fn keys(&self) -> &'static [Key];
+
+    /// Checks the settings: every mistake at once. No input or output: the same settings give the same answer anywhere.
+    ///
+    /// # Errors
+    /// All that is wrong, each with its mend.
+    fn validate(&self, channel: &ChannelName, settings: &Settings) -> Result<Box<dyn ChannelConfig>, Vec<Problem>>;
+}
+
+/// Checked settings of one channel. Cannot be wrong any more.
+pub trait ChannelConfig: Send + Sync + fmt::Debug {
+    /// The account that the channel speaks as. Must outlive a renaming of the channel where the platform has accounts.
+    fn account(&self) -> AccountId;
+
+    /// Makes the channel. May prepare clients; opens no connection yet.
+    ///
+    /// # Errors
+    /// The machine does not provide what is needed, in a sentence for the operator.
+    fn build(&self, clock: Arc<dyn Clock>) -> Result<Arc<dyn Adapter>, BuildError>;
+}
+
+/// A channel could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BuildError(pub String);
+
+/// One running channel.
+#[async_trait]
+pub trait Adapter: Send + Sync {
+    /// What the channel can do. Constant for the adapter's life.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// The HTTP routes that the platform, or the business's own systems, write to. Mounted under
+    /// `/v1/channels/{channel}`.
+    ///
+    /// A handler owes: an answer of 2xx only after [`Inbox::accept`] returned; input that cannot be understood gets an
+    /// error that names the mistake; nothing of the input in logs.
+    fn routes(&self, inbox: Arc<dyn Inbox>) -> Vec<Route>;
+
+    /// Asks the far end, once, whether it would take messages. Sends nothing that a customer could see.
+    ///
+    /// # Errors
+    /// What is wrong and what to do about it.
+    async fn probe(&self) -> Result<(), ProbeError>;
+
+    /// Receives until it is dropped: the future may be dropped at any await, and nothing that was accepted before is lost
+    /// and nothing unaccepted confirmed. Confirms to the platform only what [`Inbox::accept`] returned for, in order.
+    /// A channel that only has routes stays pending.
+    ///
+    /// # Errors
+    /// It cannot go on; the daemon says so and calls it again after a while.
+    async fn receive(&self, inbox: Arc<dyn Inbox>) -> Result<(), ReceiveError>;
+
+    /// Turns an outbound message into the parts that will be sent, in order; at least one. Pure: the same message gives
+    /// the same parts. The engine stores them before the first is sent and never asks again for that message, so
+    /// a part must hold all that [`Adapter::send`] needs. Truncates nothing.
+    fn render(&self, message: &Outgoing) -> Vec<FrozenPart>;
+
+    /// Sends one part, once: no retries of its own. Returns what became of it; after a time-out of its own at the latest,
+    /// which must lie below 25 seconds. Says [`Outcome::Uncertain`] whenever the far end may have taken it.
+    async fn send(&self, part: &Dispatch<'_>) -> Outcome;
+
+    /// Shows the other side that an answer is being written. May be dropped silently; never fails.
+    async fn typing(&self, thread: &ThreadId) {
+        let _ = thread;
+    }
+
+    /// Replaces a part that was sent. Only asked for when [`Capabilities::edit`] says so.
+    async fn edit(&self, part: &Dispatch<'_>, external_id: &str) -> Outcome {
+        let _ = (part, external_id);
+        Outcome::Failed { scope: crate::Scope::Message, reason: "this channel cannot change a sent message".into() }
+    }
+}
+
+/// The far end would not take messages.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ProbeError(pub String);
+
+/// Receiving cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ReceiveError(pub String);
+
+/// An outbound message as an adapter renders it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The message.
+    pub message: Message,
+    /// Its conversation.
+    pub conversation: ConversationId,
+    /// Where it goes.
+    pub thread: ThreadId,
+    /// Who is written to, where the platform wants to know.
+    pub to: Option<Contact>,
+    /// What `message.reply_to` is called on the platform.
+    pub reply_to_external: Option<ExternalId>,
+}
+
+/// What is sent as one platform message: an adapter's own JSON, stored before the first attempt and sent as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FrozenPart(pub serde_json::Value);
+
+/// One attempt at one part.
+#[derive(Debug, Clone, Copy)]
+pub struct Dispatch<'a> {
+    /// The message it belongs to.
+    pub message: MessageId,
+    /// Its place among the message's parts, from 0. With `message`, its key: the same on every attempt.
+    pub index: u16,
+    /// What to send.
+    pub part: &'a FrozenPart,
+}
+
+/// Where adapters hand in what they receive.
+#[async_trait]
+pub trait Inbox: Send + Sync {
+    /// Takes a message. Returns only after it is durably committed, or known to have been before.
+    ///
+    /// # Errors
+    /// Nothing was taken; confirm nothing, and say to the sender what the error says.
+    async fn accept(&self, envelope: Envelope) -> Result<Accepted, InboxError>;
+}
+
+/// One thing that a contact did, as an adapter understood it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// The thread it belongs to.
+    pub thread: ThreadId,
+    /// What the platform calls it; arriving again under the same id it is a duplicate.
+    pub external_id: ExternalId,
+    /// Where ids repeat across threads: `Thread`. Where they do not: `Account`.
+    pub unique_within: UniqueWithin,
+    /// Who wrote it.
+    pub sender: Sender,
+    /// What they wrote.
+    pub content: Content,
+    /// The subject, on channels that have one.
+    pub subject: Option<String>,
+    /// The platform's id of the message it answers.
+    pub reply_to: Option<ExternalId>,
+    /// A program wrote it by itself.
+    pub auto_generated: bool,
+    /// When the sender's side says it was sent.
+    pub sent_at: Option<Timestamp>,
+}
+
+/// Where a platform's message ids do not repeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UniqueWithin {
+    /// In the whole account.
+    Account,
+    /// In one thread.
+    Thread,
+}
+
+/// Who wrote an inbound message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sender {
+    /// Their address on this kind of channel, and how sure the adapter is of it.
+    pub identity: crate::Identity,
+    /// Further addresses that came with the message.
+    pub also: Vec<crate::Identity>,
+    /// Their name.
+    pub name: Option<String>,
+    /// Their language, as a BCP 47 tag.
+    pub locale: Option<String>,
+}
+
+/// A message that is in our hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    /// Its conversation.
+    pub conversation: ConversationId,
+    /// The message.
+    pub message: MessageId,
+    /// Whether it was here before.
+    pub seen: Seen,
+}
+
+/// Whether a message came for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// It is new.
+    New,
+    /// It was here before; nothing changed.
+    Before,
+}
+
+/// A message was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InboxError {
+    /// The store is unreachable or full, or the daemon is stopping; the sender should come again.
+    #[error("{reason}")]
+    Unavailable {
+        /// When to come again.
+        retry_after: Duration,
+        /// Why, for the operator.
+        reason: String,
+    },
+}
+
+/// A route that an adapter hands over. HTTP mounts it without knowing what it does.
+#[derive(Clone)]
+pub struct Route {
+    /// `POST`, `GET`, ...
+    pub method: Method,
+    /// Below the channel's own address, such as `/messages`.
+    pub path: &'static str,
+    /// The largest body that is read, in bytes; more gets 413.
+    pub max_body: usize,
+    /// What answers.
+    pub handler: Arc<dyn RouteHandler>,
+}
+
+/// The methods that routes are mounted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Reads.
+    Get,
+    /// Writes.
+    Post,
+}
+
+/// What answers a mounted route.
+#[async_trait]
+pub trait RouteHandler: Send + Sync {
+    /// Answers one request.
+    async fn handle(&self, request: RouteRequest) -> RouteResponse;
+}
+
+/// A request to a mounted route, its body complete and within the bound.
+#[derive(Debug, Clone)]
+pub struct RouteRequest {
+    /// Header names in lower case, in the order they came; values that are not UTF-8 are left out.
+    pub headers: Vec<(String, String)>,
+    /// The body's raw bytes: what a signature is checked over.
+    pub body: Bytes,
+    /// Whether a bearer token of ours came with it that may hand in messages on this channel. A wrong token never gets
+    /// here.
+    pub bearer: Bearer,
+}
+
+impl RouteRequest {
+    /// The first header of this name (in lower case).
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Whether a request brought a token of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bearer {
+    /// A valid one with scope `ingest` for this channel.
+    Ingest,
+    /// None.
+    Absent,
+}
+
+/// The answer of a mounted route.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RouteResponse {
+    /// Fine.
+    Json {
+        /// 2xx.
+        status: u16,
+        /// Further headers.
+        headers: Vec<(&'static str, String)>,
+        /// The body.
+        body: serde_json::Value,
+    },
+    /// Refused.
+    Problem(HttpProblem),
+}
+
+/// An error as RFC 9457 shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpProblem {
+    /// 4xx or 5xx.
+    pub status: u16,
+    /// The stable name of the kind of error, such as `bad-signature`; becomes the last piece of `type`.
+    pub slug: &'static str,
+    /// The kind of error, in a few words that do not change.
+    pub title: &'static str,
+    /// What was wrong this time, and what to do about it. Shows no secret.
+    pub detail: String,
+    /// Seconds, for a `Retry-After` header.
+    pub retry_after: Option<u64>,
+}

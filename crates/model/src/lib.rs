@@ -1,0 +1,30 @@
+//! The conversation model, and the two contracts it is used through.
+//!
+//! * What is said: [`Conversation`], [`Message`], [`Event`], and their identifiers.
+//! * What a channel owes: [`Kind`], [`ChannelConfig`], [`Adapter`], and the [`Inbox`] it hands messages to.
+//! * What a store owes: [`Store`], with the typed [`Effect`]s and [`Guard`]s that its verbs carry.
+//!
+//! Nothing here does input or output, waits, or knows a protocol. Every other crate depends on this one and this
+//! one depends on none of them.
+
+mod adapter;
+mod conversation;
+mod event;
+mod ids;
+mod message;
+mod outcome;
+mod secret;
+mod settings;
+mod store;
+mod time;
+
+pub use adapter::*;
+pub use conversation::*;
+pub use event::*;
+pub use ids::*;
+pub use message::*;
+pub use outcome::*;
+pub use secret::*;
+pub use settings::*;
+pub use store::*;
+pub use time::*;

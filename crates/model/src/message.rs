@@ -1,0 +1,105 @@
+//! Messages and their content.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ContactId, ExternalId, MessageId, Timestamp};
+
+/// One unit said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Its id.
+    pub id: MessageId,
+    /// In or out.
+    pub direction: Direction,
+    /// Who said it.
+    pub author: Author,
+    /// What the platform calls it; of an inbound message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<ExternalId>,
+    /// What was said.
+    pub content: Content,
+    /// The message it answers, when the platform or the agent says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<MessageId>,
+    /// What a program wrote by itself (an out-of-office note). Never answered automatically.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auto_generated: bool,
+    /// When the sender's side says that it was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_at: Option<Timestamp>,
+    /// When we took it.
+    pub received_at: Timestamp,
+}
+
+/// Which way a message goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// From a contact.
+    Inbound,
+    /// To a contact.
+    Outbound,
+}
+
+/// Who wrote a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Author {
+    /// A person on the other side.
+    Contact {
+        /// Who.
+        id: ContactId,
+        /// Their name at that time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+    },
+    /// The agent endpoint.
+    Agent,
+    /// A person of the business.
+    Teammate {
+        /// The name that the customer may see.
+        name: String,
+    },
+    /// Frontdesk itself.
+    System,
+}
+
+/// What was said, in the form it came. At least one of the two is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Content {
+    /// Literal text: every character means itself.
+    Text(String),
+    /// CommonMark.
+    Markdown(String),
+}
+
+impl Content {
+    /// The characters as they came, whichever form they have.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        match self {
+            Self::Text(source) | Self::Markdown(source) => source,
+        }
+    }
+}
+
+/// How far an outbound message has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryStatus {
+    /// Waits for its turn. Left by `sending`.
+    Queued,
+    /// Its parts are frozen and some may be out. Left by every other status but `queued`.
+    Sending,
+    /// The platform has every part. Final, until a receipt comes.
+    Sent,
+    /// A part was refused and none is visible. Left only by a replay.
+    Failed,
+    /// A part was refused after others had gone out. Left only by a replay.
+    Partial,
+    /// A part may or may not be visible; nothing is repeated without being asked. Left only by a replay.
+    Uncertain,
+    /// Never sent: the conversation had moved on when it was written. Final.
+    Discarded,
+}

@@ -1,0 +1,606 @@
+//! What a store owes. One suite in `testkit` holds every implementation to it.
+//!
+//! **Shape.** A store keeps one log of [`Event`]s per conversation. The log is the queue: a [`Lane`] of a conversation has a
+//! cursor into it and is *due* when an event that wakes it lies beyond the cursor (or was asked for again by a
+//! replay). A worker claims a due lane for a time, works on the one event the claim names, and settles.
+//!
+//! **Rules live elsewhere.** A verb carries [`Guard`]s and [`Effect`]s. The store checks all guards, then applies all effects in
+//! order, in one atomic step, or changes nothing. It decides nothing else: which effects a situation asks for is
+//! the engine's business.
+//!
+//! **Obligations of every verb.**
+//! * It returns `Ok` only once its effects are as durable as [`Store::describe`] says, and until then nobody sees them.
+//! * An `Err` of [`StoreError::Full`] or [`StoreError::Refused`] changed nothing. [`StoreError::Unavailable`] leaves open
+//!   whether it ran: repeat it with the same [`OperationId`], and an operation that did run repeats its first answer
+//!   without effect, for ten minutes, whatever happened since. The operation id is looked at before the fence.
+//! * A verb under a [`ClaimId`] that is not the lane's present claim, or whose time is over, changes nothing and says so.
+//! * `seq` grows by one for each event of a conversation, whoever writes.
+//! * Lanes of one conversation never wait for each other; conversations never wait for each other.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    AccountId, Attention, ChannelName, ClaimId, Contact, ContactId, Conversation, ConversationId, DeadLetterId,
+    DedupeKey, DeliveryStatus, Event, EventBody, EventId, FrozenPart, KindName, Message, MessageId, OperationId, Owner,
+    Secret, Seq, Status, ThreadKey, Timestamp, Version,
+};
+
+/// A conversation store.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Takes one inbound message, atomically: known `dedupe`: nothing changes and the first answer is repeated;
+    /// else finds the thread's conversation or makes one of `new`, then applies `effects` to it.
+    /// Two calls for one thread are carried out one after the other.
+    async fn commit_inbound(&self, inbound: CommitInbound) -> Result<Committed, StoreError>;
+
+    /// Changes a conversation without a claim: a reply through the API, a change of status.
+    async fn append(&self, append: Append) -> Result<Applied, StoreError>;
+
+    /// Claims up to `limit` due lanes of one kind, the longest due first, each for `lease`. Nobody else is given a claimed lane
+    /// until it is settled or released or its time is over; claims whose time is over are due again at once.
+    /// Each claim names one event: a replayed one first, else the first beyond the cursor that wakes the lane.
+    async fn claim(&self, request: ClaimRequest) -> Result<Claims, StoreError>;
+
+    /// Counts the lease anew from now. `Gone` when the claim is no longer the lane's.
+    async fn renew(&self, claim: ClaimId, lease: Duration) -> Result<Held, StoreError>;
+
+    /// Applies effects under a claim and then, in the same step, keeps the claim or ends it, moving the lane past its
+    /// event. Must work on a full disk, as far as reserved space goes.
+    async fn settle(&self, settle: Settle) -> Result<Applied, StoreError>;
+
+    /// Ends a claim without moving past its event: the lane is due again at `until`. Must work on a full disk.
+    async fn release(&self, release: Release) -> Result<Held, StoreError>;
+
+    /// Makes every lane that was released with this `waiting` due now. Returns how many.
+    async fn wake(&self, waiting: Waiting) -> Result<u64, StoreError>;
+
+    /// One conversation.
+    async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError>;
+
+    /// Conversations, the one whose log grew last first.
+    async fn conversations(
+        &self,
+        filter: ConversationFilter,
+        page: PageRequest,
+    ) -> Result<Page<Conversation>, StoreError>;
+
+    /// A conversation's messages from newest to oldest, before `before` if given. `None`: no such conversation.
+    async fn messages(
+        &self,
+        id: ConversationId,
+        before: Option<Seq>,
+        limit: usize,
+    ) -> Result<Option<Vec<MessageRecord>>, StoreError>;
+
+    /// A conversation's log in order, after `after`. `None`: no such conversation.
+    async fn events(&self, id: ConversationId, after: Seq, limit: usize) -> Result<Option<Vec<Event>>, StoreError>;
+
+    /// One message, with what became of it.
+    async fn message(&self, id: MessageId) -> Result<Option<(ConversationId, MessageRecord)>, StoreError>;
+
+    /// One contact.
+    async fn contact(&self, id: ContactId) -> Result<Option<Contact>, StoreError>;
+
+    /// Dead letters, newest first.
+    async fn dead_letters(&self, page: PageRequest) -> Result<Page<DeadLetter>, StoreError>;
+
+    /// One dead letter.
+    async fn dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, StoreError>;
+
+    /// Ends a dead letter: applies `effects` to its conversation and removes it, and for [`DeadLetterEnd::Replay`] makes its
+    /// lane due with its event once more, before the lane's other events. Unknown (or already ended by another
+    /// operation): [`Applied::NotFound`].
+    async fn requeue(&self, requeue: Requeue) -> Result<Applied, StoreError>;
+
+    /// The key that everything else is derived from: `candidate` becomes it if the store has none yet. Returns the one
+    /// that counts, the same for all callers for ever.
+    async fn master_key(&self, candidate: MasterKey) -> Result<MasterKey, StoreError>;
+
+    /// Whether new work may come in. Cheap: asked for every inbound message.
+    fn room(&self) -> Room;
+
+    /// What this store is and what it can lose, for the start-up lines.
+    fn describe(&self) -> StoreDescription;
+
+    /// Finishes what was handed in, writes everything down and lets go of the files. Every call after it fails.
+    async fn close(&self) -> Result<(), StoreError>;
+}
+
+/// Why a verb did not do its work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// No space for new work; nothing changed.
+    #[error("the store is full: {0}")]
+    Full(String),
+    /// The store could not be asked, or did not answer; it may have done the work.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// The call contradicts the contract or what is stored; nothing changed.
+    #[error("the store refused: {0}")]
+    Refused(String),
+}
+
+/// Kinds of work due in a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lane {
+    /// Events for the agent endpoint.
+    Agent,
+    /// Messages for the platform.
+    Deliver,
+}
+
+/// One atomic change of a conversation. Applied in the order given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Adds an event with the next `seq`. An outbound message gets `status`, an inbound one has none.
+    Append {
+        /// Its id.
+        id: EventId,
+        /// When.
+        at: Timestamp,
+        /// What.
+        body: EventBody,
+        /// Which lanes it makes due. A woken lane that is claimed stays claimed; the end of the claim makes it due.
+        wakes: Vec<Wake>,
+        /// Where an outbound message starts: `queued`, or `discarded`.
+        status: Option<DeliveryStatus>,
+    },
+    /// The version grows by one.
+    BumpVersion,
+    /// The channel under which the thread is known now.
+    SetChannel(ChannelName),
+    /// The status, whatever it was.
+    SetStatus(Status),
+    /// The status, where it is one of `from`.
+    SetStatusIf {
+        /// What it has to be.
+        from: Vec<Status>,
+        /// What it becomes.
+        to: Status,
+    },
+    /// The owner.
+    SetOwner(Owner),
+    /// Why the desk should look, or that it need not.
+    SetAttention(Option<Attention>),
+    /// Takes the attention away where it is [`Attention::DeadLetter`] and the conversation has no other dead letter than the
+    /// one that this verb ends.
+    ClearDeadLetterAttention,
+    /// The contact is recorded (again) and one of the conversation's participants.
+    PutParticipant(Contact),
+    /// The last event appended is the first that waits for an answer, unless an earlier one does.
+    MarkUnanswered,
+    /// Everything up to here is answered; what waits now is the contact's first message after it. `None`: up to the end.
+    AnsweredThrough(Option<Seq>),
+    /// The agent lane goes on at the first unanswered message, or at the end when there is none.
+    RewindAgentToUnanswered,
+    /// The agent lane skips all that is in the log.
+    AgentFollowsTail,
+    /// These replies were discarded; the agent has not been told yet.
+    NoteDiscarded(Vec<MessageId>),
+    /// The agent has been told of the discarded replies.
+    ClearDiscarded,
+    /// The message's parts, for good; its status becomes `sending`.
+    Freeze {
+        /// Which message.
+        message: MessageId,
+        /// All of them, in order.
+        parts: Vec<FrozenPart>,
+    },
+    /// What is known of one frozen part.
+    SetPart {
+        /// Which message.
+        message: MessageId,
+        /// Its place, from 0.
+        index: u16,
+        /// Its state.
+        state: PartState,
+    },
+    /// What is known of an outbound message.
+    SetDelivery {
+        /// Which message.
+        message: MessageId,
+        /// Its status.
+        status: DeliveryStatus,
+    },
+    /// Work is parked for good.
+    AddDeadLetter(DeadLetter),
+}
+
+/// A lane that an event makes due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wake {
+    /// Which lane.
+    pub lane: Lane,
+    /// Only while this one owns the conversation (as it is when the event is appended); else the lane, if it has nothing
+    /// left to do, follows the tail past it.
+    pub only_if_owner: Option<Owner>,
+}
+
+/// What must hold for a verb to have any effect. Checked against the state before its effects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Guard {
+    /// The conversation's version is this one.
+    VersionIs(Version),
+    /// The conversation's owner is this one.
+    OwnerIs(Owner),
+    /// The message's parts are not frozen yet.
+    NotFrozen(MessageId),
+}
+
+/// One inbound message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitInbound {
+    /// Whose conversation.
+    pub thread: ThreadKey,
+    /// Known means: seen before.
+    pub dedupe: DedupeKey,
+    /// The message's id, for the answer to a later duplicate.
+    pub message: MessageId,
+    /// Used when the thread has no conversation yet. Owner, status open, version 0, empty log.
+    pub new: NewConversation,
+    /// What happens to the conversation.
+    pub effects: Vec<Effect>,
+}
+
+/// A conversation that may have to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewConversation {
+    /// Its id, in the thread's partition.
+    pub id: ConversationId,
+    /// Its channel.
+    pub channel: ChannelName,
+    /// Who answers it.
+    pub owner: Owner,
+    /// Its subject.
+    pub subject: Option<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What became of an inbound message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Committed {
+    /// Taken.
+    New {
+        /// Its conversation.
+        conversation: ConversationId,
+        /// Its event's place.
+        seq: Seq,
+    },
+    /// Here before; nothing changed.
+    Duplicate {
+        /// Its conversation.
+        conversation: ConversationId,
+        /// Under which id it was taken the first time.
+        message: MessageId,
+    },
+}
+
+/// A change without a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Append {
+    /// Repeats are recognised by it.
+    pub operation: OperationId,
+    /// Of which conversation.
+    pub conversation: ConversationId,
+    /// What must hold.
+    pub guards: Vec<Guard>,
+    /// What changes.
+    pub effects: Vec<Effect>,
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Applied {
+    /// All effects hold.
+    Done {
+        /// The version after it.
+        version: Version,
+        /// The log's end after it.
+        last_seq: Seq,
+    },
+    /// This guard did not hold; nothing changed. The conversation as it is.
+    Guarded {
+        /// The first guard that failed.
+        failed: Guard,
+        /// The present version.
+        version: Version,
+    },
+    /// The claim is not (or no longer) the lane's; nothing changed.
+    LeaseLost,
+    /// No such conversation or dead letter; nothing changed.
+    NotFound,
+}
+
+/// Whether a claim is still the caller's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Held {
+    /// It was, and the verb did its work.
+    Yes,
+    /// It was not; nothing changed.
+    Gone,
+}
+
+/// Asks for work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClaimRequest {
+    /// Repeats are recognised by it: the same claims are handed out again.
+    pub operation: OperationId,
+    /// Which kind.
+    pub lane: Lane,
+    /// At most this many; at least 1.
+    pub limit: usize,
+    /// For how long, counted from when the store takes the request.
+    pub lease: Duration,
+}
+
+/// Work handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims {
+    /// What was due.
+    pub claims: Vec<Claim>,
+    /// When the next unclaimed lane of this kind becomes due, as far as is known now; `None` when none is waiting.
+    pub next_due: Option<Timestamp>,
+}
+
+/// One lane of one conversation, held for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The fence.
+    pub id: ClaimId,
+    /// Which lane.
+    pub lane: Lane,
+    /// The conversation as it is now.
+    pub conversation: Conversation,
+    /// The event to work on.
+    pub event: Event,
+    /// Whether a replay asked for it.
+    pub turn: Turn,
+    /// What earlier claims of this event left behind; new for a new event.
+    pub progress: Progress,
+    /// Who wrote the event's message, for an inbound one.
+    pub contact: Option<Contact>,
+    /// For an outbound message: its status and parts.
+    pub delivery: Option<Delivery>,
+}
+
+/// How a lane came to an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Turn {
+    /// It was next.
+    Next,
+    /// A dead letter of it is being replayed.
+    Replay,
+}
+
+/// What a worker remembers of the tries at one event. Kept with the lane; gone when the lane moves on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// Requests made so far.
+    pub attempts: u32,
+    /// Those of them that count against the event.
+    pub counted: u32,
+    /// The rung of the retry ladder that was used last.
+    pub rung: u32,
+    /// When the first failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_failed_at: Option<Timestamp>,
+    /// When the latest failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failed_at: Option<Timestamp>,
+}
+
+/// How far an outbound message has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Its status.
+    pub status: DeliveryStatus,
+    /// Its frozen parts in order; empty before they are frozen.
+    pub parts: Vec<Part>,
+}
+
+/// One frozen part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// What to send.
+    pub frozen: FrozenPart,
+    /// What is known of it.
+    pub state: PartState,
+}
+
+/// What is known of one part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum PartState {
+    /// Not tried, or certainly not delivered. Left by `intent` or `cancelled`.
+    Ready,
+    /// About to be sent, or just sent: found in this state by a new claim, nobody knows. Left by any other.
+    Intent,
+    /// Delivered. Final.
+    Sent {
+        /// What the platform calls it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        external_id: Option<String>,
+    },
+    /// Refused. Left only by a replay.
+    Failed,
+    /// Perhaps delivered. Left only by a replay.
+    Uncertain,
+    /// Not tried because an earlier part was refused. Left only by a replay.
+    Cancelled,
+}
+
+/// Ends or continues a claim with effects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settle {
+    /// Repeats are recognised by it.
+    pub operation: OperationId,
+    /// The fence.
+    pub claim: ClaimId,
+    /// What must hold.
+    pub guards: Vec<Guard>,
+    /// What changes in the claim's conversation.
+    pub effects: Vec<Effect>,
+    /// What becomes of the claim, where the guards hold.
+    pub then: Then,
+}
+
+/// What becomes of a claim when its effects are applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// It goes on.
+    Keep,
+    /// It ends, and the lane moves past the claim's event: for [`Turn::Next`] the cursor becomes the event's `seq` (unless an
+    /// effect moved it further), for [`Turn::Replay`] the replay is done. The lane is due at once if it has more to do.
+    Advance,
+}
+
+/// Ends a claim without moving on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// Repeats are recognised by it.
+    pub operation: OperationId,
+    /// The fence.
+    pub claim: ClaimId,
+    /// When the lane is due again.
+    pub until: Timestamp,
+    /// What it waits for, so that [`Store::wake`] can find it.
+    pub waiting: Option<Waiting>,
+    /// What the next claim of this event should know.
+    pub progress: Progress,
+}
+
+/// What a parked lane waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Waiting {
+    /// The agent endpoint.
+    Agent,
+    /// The far end of this account on this kind of channel.
+    Channel {
+        /// The kind.
+        kind: KindName,
+        /// The account.
+        account: AccountId,
+    },
+}
+
+/// Which conversations to list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConversationFilter {
+    /// Only of this status.
+    pub status: Option<Status>,
+    /// Only of these channels; empty for all.
+    pub channels: Vec<ChannelName>,
+    /// Only with this attention.
+    pub attention: Option<Attention>,
+}
+
+/// Which page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageRequest {
+    /// At most this many rows, from 1 to 200.
+    pub limit: usize,
+    /// What the page before gave as `next`; a text that no page gave is refused.
+    pub page: Option<String>,
+}
+
+/// Some rows of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The rows.
+    pub data: Vec<T>,
+    /// For the next page; `None` at the end. Opaque.
+    pub next: Option<String>,
+}
+
+/// A message with its place and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageRecord {
+    /// Its event's place.
+    pub seq: Seq,
+    /// The message.
+    pub message: Message,
+    /// Of an outbound one.
+    pub status: Option<DeliveryStatus>,
+}
+
+/// Work that was parked after its last attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// Its id.
+    pub id: DeadLetterId,
+    /// Of which conversation.
+    pub conversation: ConversationId,
+    /// Which kind of work.
+    pub lane: Lane,
+    /// Which event.
+    pub seq: Seq,
+    /// The event's id.
+    pub event: EventId,
+    /// The conversation's channel then.
+    pub channel: ChannelName,
+    /// Why, in a sentence without secrets or customers' text.
+    pub reason: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it was parked.
+    pub at: Timestamp,
+}
+
+/// Ends a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requeue {
+    /// Repeats are recognised by it.
+    pub operation: OperationId,
+    /// Which.
+    pub dead_letter: DeadLetterId,
+    /// What changes in its conversation.
+    pub effects: Vec<Effect>,
+    /// How it ends.
+    pub end: DeadLetterEnd,
+}
+
+/// How a dead letter ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeadLetterEnd {
+    /// Its work is tried anew.
+    Replay,
+    /// Its work is given up.
+    Drop,
+}
+
+/// The key from which others are derived, and its short name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MasterKey {
+    /// Names the key in what is derived from it; 8 characters of `[0-9a-z]`.
+    pub id: String,
+    /// 32 random bytes.
+    pub key: Secret<[u8; 32]>,
+}
+
+/// Whether a store takes new work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Room {
+    /// Yes.
+    Enough,
+    /// No: only what is in flight can be finished. Why, for the operator.
+    Low(String),
+}
+
+/// What a store is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreDescription {
+    /// What and where, without credentials.
+    pub name: String,
+    /// What a power cut can lose or repeat, in a sentence.
+    pub durability: String,
+    /// Names the data, so that two places holding the same data can be told from two that do not.
+    pub store_id: String,
+}
