@@ -81,6 +81,9 @@ pub trait Store: Send + Sync {
     /// One message, with what became of it.
     async fn message(&self, id: MessageId) -> Result<Option<(ConversationId, MessageRecord)>, StoreError>;
 
+    /// An outbound message's frozen parts in order; empty before they are frozen.
+    async fn parts(&self, id: MessageId) -> Result<Vec<Part>, StoreError>;
+
     /// One contact.
     async fn contact(&self, id: ContactId) -> Result<Option<Contact>, StoreError>;
 
@@ -386,8 +389,6 @@ pub struct Progress {
     pub attempts: u32,
     /// Those of them that count against the event.
     pub counted: u32,
-    /// The rung of the retry ladder that was used last.
-    pub rung: u32,
     /// When the first failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_failed_at: Option<Timestamp>,
