@@ -1,1 +1,28 @@
-//! Empty for the first commit.
+//! The rules of a message's way. One place for all of them; stores and channels carry them out.
+//!
+//! A message enters through [`Engine::inbox`], which commits it and makes its conversation's agent lane due. The agent
+//! worker ([`agent`]) posts the event to the one agent endpoint and settles what it answers: replies join the log and
+//! make the deliver lane due. The delivery worker ([`delivery`]) renders, freezes, and sends each part once.
+//! People and programs read and write beside that through [`Desk`].
+//!
+//! What must never be: an acknowledgement before the commit; a send before its intent is stored; a write under a claim
+//! without its fence; a rule in a store; a channel's or a store's name in here.
+
+mod agent;
+mod delivery;
+mod desk;
+mod health;
+mod inbox;
+mod keys;
+mod lane;
+mod options;
+mod reply;
+mod rules;
+mod runtime;
+mod wire;
+
+pub use desk::{Change, Desk, DeskError, Readiness, Replied, RepliedMessage, Speaker};
+pub use options::{AgentOptions, ConnectedChannel, EngineOptions};
+pub use reply::{Action, BadReply, Reply, ReplyMessage, parse_reply};
+pub use runtime::{Drained, Engine, StartError};
+pub use wire::{AuthorView, ContactView, ConversationView, DeadLetterView, EventView, MessageView};

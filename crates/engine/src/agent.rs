@@ -1,0 +1,269 @@
+//! The agent worker: one event at a time per conversation, many conversations at once.
+//!
+//! A claim names the next event. It is posted, and what comes back decides:
+//!
+//! * an answer: its messages, its actions and the cursor are written in one step; if the conversation has moved on
+//!   meanwhile (a version the reply insisted on, or teammates who took over), the messages are kept as `discarded` and
+//!   the next event says so;
+//! * no connection: the endpoint is unwell; nothing counts against the event;
+//! * an error, a time-out, an unreadable answer: tried again later; it counts against the event only while the
+//!   endpoint serves others, and after five that count over two minutes the event is a dead letter;
+//! * a refusal of this very event (400, 413, 422): a dead letter at once;
+//! * 410: nothing more is sent until the daemon starts again.
+
+mod client;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use frontdesk_model::{Claim, Direction, Effect, Guard, Lane, Message, Owner, Progress, Then, Waiting};
+
+use crate::{
+    health::{Admit, Backoff, Blow, Health, Turned},
+    lane::{Gate, Lease, Lost, Settled, Work},
+    options::AgentOptions,
+    reply::Reply,
+    rules::{DeadWork, ReplyRules, Voice},
+    runtime::{Shared, StartError},
+    wire::{AgentEvent, AgentEventData},
+};
+use client::{Client, Verdict};
+
+/// Waits between attempts, with full jitter.
+const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(300) };
+/// This many attempts that count, over this span, make a dead letter.
+const COUNTED_TRIES: u32 = 5;
+const COUNTED_SPAN: Duration = Duration::from_secs(120);
+/// Alone, with no other conversation to tell by, an event that got bad answers for so long counts as the cause.
+const ALONE_SPAN: Duration = Duration::from_secs(30 * 60);
+
+/// The lane's worker.
+pub(crate) struct AgentWork {
+    shared: Arc<Shared>,
+    options: AgentOptions,
+    client: Client,
+    health: Health,
+}
+
+impl AgentWork {
+    pub(crate) fn new(shared: &Arc<Shared>, options: &AgentOptions) -> Result<Self, StartError> {
+        let client = Client::new(options).map_err(StartError::Agent)?;
+        Ok(Self { shared: Arc::clone(shared), options: options.clone(), client, health: Health::new(BACKOFF) })
+    }
+
+    async fn attempt(&self, claim: &Claim, lease: &Lease) -> Result<(), Lost> {
+        let Some(message) = claim.event.body.message().filter(|message| message.direction == Direction::Inbound) else {
+            return self.skip(lease).await;
+        };
+        if claim.conversation.owner == Owner::Desk {
+            return self.skip(lease).await;
+        }
+        let attempt = claim.progress.attempts.saturating_add(1);
+        let body = match self.body(claim, message, attempt).await {
+            Ok(body) => body,
+            Err(reason) => {
+                tracing::warn!(conversation = %claim.conversation.id, reason, "an event waits for the store");
+                let until = self.shared.clock.now().plus(BACKOFF.after(1));
+                lease.release(until, None, claim.progress).await;
+                return Ok(());
+            }
+        };
+        lease.check().await?;
+        let verdict = self.client.post(claim.event.id, self.shared.clock.now(), body).await;
+        let progress = Progress { attempts: attempt, ..claim.progress };
+        self.conclude(claim, lease, progress, verdict).await
+    }
+
+    async fn skip(&self, lease: &Lease) -> Result<(), Lost> {
+        lease.settle(Vec::new(), Vec::new(), Then::Advance).await.map(drop)
+    }
+
+    async fn body(&self, claim: &Claim, message: &Message, attempt: u32) -> Result<Vec<u8>, &'static str> {
+        let conversation = &claim.conversation;
+        let mut history = Vec::new();
+        if self.options.history > 0 && claim.event.seq.0 > 1 {
+            let earlier =
+                self.shared.store.messages(conversation.id, Some(claim.event.seq), self.options.history).await;
+            history = earlier.map_err(|_| "the history cannot be read")?.unwrap_or_default();
+        }
+        let capabilities = self.shared.channel_of(&conversation.thread).map(|channel| {
+            let adapter: &dyn frontdesk_model::Adapter = &*channel.connected.adapter;
+            adapter.capabilities().into()
+        });
+        let event = AgentEvent {
+            kind: claim.event.body.kind(),
+            id: claim.event.id,
+            timestamp: claim.event.at,
+            attempt,
+            data: AgentEventData {
+                seq: claim.event.seq,
+                conversation: conversation.into(),
+                contact: claim.contact.as_ref().map(Into::into),
+                message: AgentEventData::message_view(message, claim.event.seq),
+                history: history.iter().rev().map(Into::into).collect(),
+                coalesced: [],
+                discarded: &conversation.discarded,
+                capabilities,
+                reply_url: format!("{}/v1/conversations/{}/messages", self.shared.options.public_url, conversation.id),
+                reply_token: self.shared.keys.reply_token(conversation.id, self.shared.clock.now()),
+            },
+        };
+        serde_json::to_vec(&event).map_err(|_| "the event cannot be written")
+    }
+
+    async fn conclude(&self, claim: &Claim, lease: &Lease, progress: Progress, verdict: Verdict) -> Result<(), Lost> {
+        let id = claim.conversation.id;
+        let now = self.shared.clock.boot();
+        match verdict {
+            Verdict::Answered(reply) => {
+                self.turned(self.health.succeeded(id, now), "").await;
+                self.settle_reply(claim, lease, &reply).await
+            }
+            Verdict::Rejected(reason) => {
+                self.turned(self.health.succeeded(id, now), "").await;
+                self.bury(claim, lease, progress, reason).await
+            }
+            Verdict::Gone => {
+                self.health.stop();
+                tracing::error!("the agent answered 410: nothing more is sent to it until the daemon is started again");
+                let until = self.shared.clock.now();
+                lease.release(until, Some(Waiting::Agent), claim.progress).await;
+                Ok(())
+            }
+            Verdict::Unreachable(reason) => {
+                self.turned(self.health.failed(id, Blow::ToAll, None, now), &reason).await;
+                self.park(lease, progress, None).await;
+                Ok(())
+            }
+            Verdict::Trouble { reason, retry_after } => {
+                let counted = self.count(claim, progress);
+                self.turned(self.health.failed(id, Blow::ToOne, retry_after, now), &reason).await;
+                if self.is_hopeless(claim, counted) {
+                    return self.bury(claim, lease, counted, reason).await;
+                }
+                tracing::debug!(conversation = %id, attempt = counted.attempts, "the agent failed on an event");
+                self.park(lease, counted, retry_after).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// The first failure counts; a later one only if the endpoint has served another conversation since the last.
+    fn count(&self, claim: &Claim, progress: Progress) -> Progress {
+        let counts = match progress.last_failed_at {
+            None => true,
+            Some(last) => {
+                let span = self.shared.clock.now().since(last);
+                self.health.served_others(claim.conversation.id, span, self.shared.clock.boot())
+            }
+        };
+        Progress { counted: progress.counted + u32::from(counts), ..self.failed_now(progress) }
+    }
+
+    fn failed_now(&self, progress: Progress) -> Progress {
+        let now = self.shared.clock.now();
+        Progress { first_failed_at: progress.first_failed_at.or(Some(now)), last_failed_at: Some(now), ..progress }
+    }
+
+    fn is_hopeless(&self, claim: &Claim, progress: Progress) -> bool {
+        let first = progress.first_failed_at.unwrap_or_else(|| self.shared.clock.now());
+        let span = self.shared.clock.now().since(first);
+        let others = self.health.served_others(claim.conversation.id, span, self.shared.clock.boot());
+        let by_count = progress.counted >= COUNTED_TRIES && span >= COUNTED_SPAN;
+        let alone = !others && !self.health.is_unwell() && progress.attempts >= COUNTED_TRIES && span >= ALONE_SPAN;
+        by_count || alone
+    }
+
+    async fn park(&self, lease: &Lease, progress: Progress, at_least: Option<Duration>) {
+        let wait = BACKOFF.after(progress.attempts).max(at_least.unwrap_or_default());
+        let until = self.shared.clock.now().plus(wait);
+        let progress = if progress.last_failed_at.is_none() { self.failed_now(progress) } else { progress };
+        lease.release(until, Some(Waiting::Agent), progress).await;
+    }
+
+    async fn settle_reply(&self, claim: &Claim, lease: &Lease, reply: &Reply) -> Result<(), Lost> {
+        let conversation = &claim.conversation;
+        let rules = ReplyRules {
+            ids: &self.shared.ids,
+            now: self.shared.clock.now(),
+            conversation,
+            fetched: self.shared.is_fetched(&conversation.thread),
+        };
+        let told = (!conversation.discarded.is_empty()).then_some(Effect::ClearDiscarded);
+        let mut effects: Vec<Effect> = told.iter().cloned().collect();
+        effects.extend(rules.accepted(reply, &Voice::Agent, Some(claim.event.seq)));
+        let mut guards = Vec::new();
+        if !reply.messages.is_empty() || !reply.actions.is_empty() {
+            guards.push(Guard::OwnerIs(Owner::Agent));
+            // An agent that was just told of a discarded reply is heard, or a busy customer would never get an answer.
+            guards.extend(reply.if_version.filter(|_| told.is_none()).map(Guard::VersionIs));
+        }
+        if lease.settle(guards, effects, Then::Advance).await? == Settled::Guarded {
+            let mut effects: Vec<Effect> = told.into_iter().collect();
+            effects.extend(rules.discarded(reply, &Voice::Agent));
+            lease.settle(Vec::new(), effects, Then::Advance).await?;
+            tracing::info!(conversation = %conversation.id, "a reply came too late and was discarded");
+        }
+        self.shared.wake(Lane::Deliver);
+        Ok(())
+    }
+
+    async fn bury(&self, claim: &Claim, lease: &Lease, progress: Progress, reason: String) -> Result<(), Lost> {
+        tracing::warn!(
+            conversation = %claim.conversation.id, event = %claim.event.id, attempts = progress.attempts, reason,
+            "an event became a dead letter"
+        );
+        let dead = DeadWork {
+            ids: &self.shared.ids,
+            now: self.shared.clock.now(),
+            conversation: &claim.conversation,
+            lane: Lane::Agent,
+            event: &claim.event,
+            reason,
+            attempts: progress.attempts,
+        };
+        lease.settle(Vec::new(), dead.effects(), Then::Advance).await.map(drop)
+    }
+
+    async fn turned(&self, turned: Turned, reason: &str) {
+        match turned {
+            Turned::Not => {}
+            Turned::Unwell => tracing::warn!(reason, "the agent is unwell; events wait, nothing is lost"),
+            Turned::Well => {
+                tracing::info!("the agent is well again");
+                self.shared.unpark(&Waiting::Agent, Lane::Agent).await;
+            }
+        }
+    }
+}
+
+impl Work for AgentWork {
+    fn lane(&self) -> Lane {
+        Lane::Agent
+    }
+
+    fn gate(&self) -> Gate {
+        match self.health.admit(self.shared.clock.boot()) {
+            Admit::Freely => Gate::Open,
+            Admit::Probe => Gate::One,
+            Admit::Wait(span) => Gate::Closed(span),
+            Admit::Stopped => Gate::Closed(Duration::MAX),
+        }
+    }
+
+    fn gate_changed(&self) -> impl Future<Output = ()> + Send {
+        self.health.changed()
+    }
+
+    fn report_unused(&self) {
+        self.health.unprobed();
+    }
+
+    async fn work(&self, claim: Claim, lease: Arc<Lease>) {
+        let ended = self.attempt(&claim, &lease).await;
+        if ended.is_err() {
+            tracing::warn!(conversation = %claim.conversation.id, "a claim was lost; its work will be done again");
+        }
+        // Whatever happened, nobody waits for this probe any longer.
+        self.health.unprobed();
+    }
+}

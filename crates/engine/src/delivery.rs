@@ -1,0 +1,467 @@
+//! The delivery worker: one outbound message at a time per conversation, part by part, each part sent once.
+//!
+//! 1. *Freeze*: the message is rendered and its parts are stored. From here on nothing re-renders it.
+//! 2. *Permit*: the channel has room and is not asked to be quiet. A worker waits for it no longer than a second.
+//! 3. *Intent*: "about to be sent" is stored for the part.
+//! 4. *Send*, right after looking whether the claim still holds.
+//! 5. *Outcome*: what became of it is stored; with the last part the lane moves on in the same step.
+//!
+//! A part found in the state of step 3 without an outcome was perhaps sent: where the far end knows its key it is sent again
+//! under that key, elsewhere it stays `uncertain` and is shown.
+//!
+//! A channel that is unwell is tried again along a ladder: 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 10 h after one another,
+//! counted from the first failure. A try out of turn (the channel is well again, or the daemon started) takes no
+//! rung. While the channel serves others a message gets three tries. Then it is a dead letter, and the next goes.
+
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+
+use frontdesk_model::{
+    Claim, DeliveryStatus, Dispatch, Effect, FrozenPart, Guard, Lane, Message, Outcome, Outgoing, Part, PartState,
+    Progress, Resend, Scope, Then, Waiting,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{
+    health::{Admit, Backoff, Blow, Health, Turned},
+    keys::jitter,
+    lane::{Gate, Lease, Lost, Settled, Work},
+    rules::{DeadWork, delivered},
+    runtime::{ChannelState, Shared},
+};
+
+/// Waits between tries, one after the other.
+const LADDER: [Duration; 7] = [
+    Duration::from_secs(5),
+    Duration::from_secs(5 * 60),
+    Duration::from_secs(30 * 60),
+    Duration::from_secs(2 * 3600),
+    Duration::from_secs(5 * 3600),
+    Duration::from_secs(10 * 3600),
+    Duration::from_secs(10 * 3600),
+];
+/// Tries of a message while its channel serves others.
+const TRIES_BESIDE_OTHERS: u32 = 3;
+/// How long an unwell channel is left alone between two tries of new work.
+pub(crate) const CHANNEL_BACKOFF: Backoff = Backoff { first: Duration::from_secs(5), most: Duration::from_secs(300) };
+/// Sends at once on one channel.
+pub(crate) const CHANNEL_PERMITS: usize = 64;
+/// A worker with a claim waits for a permit no longer than this.
+const PERMIT_WAIT: Duration = Duration::from_secs(1);
+/// How long work for a channel that is not there, or is stopped, sleeps.
+const FAR: Duration = Duration::from_secs(3600);
+
+/// The lane's worker.
+pub(crate) struct DeliveryWork {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// A channel's limits and record.
+pub(crate) struct ChannelGate {
+    pub(crate) health: Health,
+    permits: Arc<Semaphore>,
+}
+
+impl ChannelGate {
+    pub(crate) fn new() -> Self {
+        Self { health: Health::new(CHANNEL_BACKOFF), permits: Arc::new(Semaphore::new(CHANNEL_PERMITS)) }
+    }
+}
+
+/// What trying one part leads to.
+enum Next {
+    /// On to the next part.
+    Part,
+    /// The message is done or parked; the claim has ended.
+    Ended,
+}
+
+/// One message on its way out.
+struct Journey<'a> {
+    claim: &'a Claim,
+    message: &'a Message,
+    channel: &'a ChannelState,
+    lease: &'a Lease,
+    parts: Vec<Part>,
+    reason: Option<String>,
+}
+
+impl DeliveryWork {
+    async fn deliver(&self, claim: &Claim, lease: &Lease) -> Result<(), Lost> {
+        let Some(message) = claim.event.body.message() else {
+            return lease.settle(Vec::new(), Vec::new(), Then::Advance).await.map(drop);
+        };
+        let Some(channel) = self.shared.channel_of(&claim.conversation.thread) else {
+            tracing::warn!(message = %message.id, "the channel of a queued message is not configured; the message waits");
+            self.park(claim, lease, FAR, claim.progress).await;
+            return Ok(());
+        };
+        let mut journey = Journey { claim, message, channel, lease, parts: Vec::new(), reason: None };
+        journey.parts = match claim.delivery.as_ref().map(|delivery| delivery.parts.as_slice()) {
+            Some([_, ..]) => claim.delivery.iter().flat_map(|delivery| delivery.parts.clone()).collect(),
+            _ => match self.freeze(&journey).await? {
+                Some(parts) => parts,
+                None => return Ok(()),
+            },
+        };
+        for index in 0..journey.parts.len() {
+            if let Next::Ended = self.take_part(&mut journey, index).await? {
+                return Ok(());
+            }
+        }
+        self.finish(&journey).await
+    }
+
+    async fn freeze(&self, journey: &Journey<'_>) -> Result<Option<Vec<Part>>, Lost> {
+        let Ok(outgoing) = self.outgoing(journey.claim, journey.message).await else {
+            self.park(journey.claim, journey.lease, Duration::from_secs(1), journey.claim.progress).await;
+            return Ok(None);
+        };
+        let frozen: Vec<FrozenPart> = journey.channel.connected.adapter.render(&outgoing);
+        let message = journey.message.id;
+        let effects = vec![Effect::Freeze { message, parts: frozen.clone() }];
+        let settled = journey.lease.settle(vec![Guard::NotFrozen(message)], effects, Then::Keep).await?;
+        if settled == Settled::Guarded {
+            // Somebody froze it under an earlier claim; a new claim brings those parts along.
+            journey.lease.release(self.shared.clock.now(), None, journey.claim.progress).await;
+            return Ok(None);
+        }
+        Ok(Some(frozen.into_iter().map(|frozen| Part { frozen, state: PartState::Ready }).collect()))
+    }
+
+    async fn outgoing(&self, claim: &Claim, message: &Message) -> Result<Outgoing, frontdesk_model::StoreError> {
+        let store = &self.shared.store;
+        let to = match claim.conversation.participants.first() {
+            Some(first) => store.contact(*first).await?,
+            None => None,
+        };
+        let reply_to_external = match message.reply_to {
+            Some(id) => store.message(id).await?.and_then(|(_, record)| record.message.external_id),
+            None => None,
+        };
+        Ok(Outgoing {
+            message: message.clone(),
+            conversation: claim.conversation.id,
+            thread: claim.conversation.thread.thread.clone(),
+            to,
+            reply_to_external,
+        })
+    }
+
+    async fn take_part(&self, journey: &mut Journey<'_>, index: usize) -> Result<Next, Lost> {
+        let Some(part) = journey.parts.get(index).cloned() else { return Ok(Next::Part) };
+        let place = u16::try_from(index).unwrap_or(u16::MAX);
+        let may_double = journey.channel.connected.adapter.capabilities().resend == Resend::MayDouble;
+        match part.state {
+            PartState::Ready => {}
+            PartState::Intent if may_double => {
+                let reason = "the daemon stopped while it was being sent".to_owned();
+                return self.mark(journey, index, PartState::Uncertain, Some(reason)).await;
+            }
+            PartState::Intent => {}
+            PartState::Sent { .. } | PartState::Failed | PartState::Uncertain | PartState::Cancelled => {
+                return Ok(Next::Part);
+            }
+        }
+        let Some(_permit) = self.permit(journey).await else { return Ok(Next::Ended) };
+        if part.state != PartState::Intent {
+            let intent = Effect::SetPart { message: journey.message.id, index: place, state: PartState::Intent };
+            journey.lease.settle(Vec::new(), vec![intent], Then::Keep).await?;
+        }
+        journey.lease.check().await?;
+        let dispatch = Dispatch { message: journey.message.id, index: place, part: &part.frozen };
+        let outcome = journey.channel.connected.adapter.send(&dispatch).await;
+        self.conclude(journey, index, outcome).await
+    }
+
+    /// The channel's leave to send. `None`: the claim was given back, to wait elsewhere.
+    async fn permit(&self, journey: &Journey<'_>) -> Option<OwnedSemaphorePermit> {
+        let gate = &journey.channel.gate;
+        let wait = match gate.health.admit(self.shared.clock.boot()) {
+            Admit::Freely | Admit::Probe => None,
+            Admit::Wait(span) if span <= PERMIT_WAIT => {
+                self.shared.clock.sleep(span).await;
+                None
+            }
+            Admit::Wait(span) => Some(span + jitter(span)),
+            Admit::Stopped => Some(FAR),
+        };
+        if let Some(wait) = wait {
+            self.park(journey.claim, journey.lease, wait, journey.claim.progress).await;
+            return None;
+        }
+        let permit = tokio::select! {
+            permit = Arc::clone(&gate.permits).acquire_owned() => permit.ok(),
+            () = self.shared.clock.sleep(PERMIT_WAIT) => None,
+        };
+        if permit.is_none() {
+            gate.health.unprobed();
+            self.park(journey.claim, journey.lease, PERMIT_WAIT, journey.claim.progress).await;
+        }
+        permit
+    }
+
+    async fn conclude(&self, journey: &mut Journey<'_>, index: usize, outcome: Outcome) -> Result<Next, Lost> {
+        let conversation = journey.claim.conversation.id;
+        let health = &journey.channel.gate.health;
+        let now = self.shared.clock.boot();
+        match outcome {
+            Outcome::Sent { external_id } => {
+                let turned = health.succeeded(conversation, now);
+                let next = self.mark(journey, index, PartState::Sent { external_id }, None).await;
+                self.turned(journey.channel, turned, "").await;
+                next
+            }
+            Outcome::Failed { scope: Scope::Message, reason } => {
+                self.turned(journey.channel, health.succeeded(conversation, now), "").await;
+                self.refused(journey, index, reason).await.map(|()| Next::Ended)
+            }
+            Outcome::Failed { scope: Scope::Channel, reason } => {
+                health.stop();
+                tracing::error!(
+                    channel = %journey.channel.connected.name, reason,
+                    "the channel takes no more messages; they wait until the daemon is started again"
+                );
+                self.ready_again(journey, index).await?;
+                self.park(journey.claim, journey.lease, FAR, journey.claim.progress).await;
+                Ok(Next::Ended)
+            }
+            Outcome::RetryAfter { after, scope, reason } => {
+                let blow = if scope == Scope::Channel { Blow::ToAll } else { Blow::ToOne };
+                let pause = after.filter(|_| scope == Scope::Channel);
+                let turned = health.failed(conversation, blow, pause, now);
+                self.turned(journey.channel, turned, &reason).await;
+                self.ready_again(journey, index).await?;
+                self.again(journey, index, after, reason, PartState::Failed).await
+            }
+            Outcome::Uncertain { reason } => {
+                let turned = health.failed(conversation, Blow::ToOne, None, now);
+                self.turned(journey.channel, turned, &reason).await;
+                match journey.channel.connected.adapter.capabilities().resend {
+                    Resend::MayDouble => self.mark(journey, index, PartState::Uncertain, Some(reason)).await,
+                    // It stays as intended: sent again under the same key.
+                    Resend::SameKey => self.again(journey, index, None, reason, PartState::Uncertain).await,
+                }
+            }
+        }
+    }
+
+    /// Stores a part's last state. With the message's last part the message ends in the same step.
+    async fn mark(
+        &self,
+        journey: &mut Journey<'_>,
+        index: usize,
+        state: PartState,
+        reason: Option<String>,
+    ) -> Result<Next, Lost> {
+        if let Some(part) = journey.parts.get_mut(index) {
+            part.state = state.clone();
+        }
+        journey.reason = journey.reason.take().or(reason);
+        if index + 1 == journey.parts.len() {
+            return self.finish(journey).await.map(|()| Next::Ended);
+        }
+        let place = u16::try_from(index).unwrap_or(u16::MAX);
+        let effect = Effect::SetPart { message: journey.message.id, index: place, state };
+        journey.lease.settle(Vec::new(), vec![effect], Then::Keep).await?;
+        Ok(Next::Part)
+    }
+
+    /// Certainly not delivered: a later claim must not think that it might have been.
+    async fn ready_again(&self, journey: &Journey<'_>, index: usize) -> Result<(), Lost> {
+        let place = u16::try_from(index).unwrap_or(u16::MAX);
+        let effect = Effect::SetPart { message: journey.message.id, index: place, state: PartState::Ready };
+        journey.lease.settle(Vec::new(), vec![effect], Then::Keep).await.map(drop)
+    }
+
+    /// This part is refused: the rest of the message is not sent.
+    async fn refused(&self, journey: &mut Journey<'_>, index: usize, reason: String) -> Result<(), Lost> {
+        self.end_from(journey, index, PartState::Failed);
+        journey.reason = Some(reason);
+        self.finish(journey).await
+    }
+
+    fn end_from(&self, journey: &mut Journey<'_>, index: usize, state: PartState) {
+        for (place, part) in journey.parts.iter_mut().enumerate() {
+            if place == index {
+                part.state = state.clone();
+            } else if place > index {
+                part.state = PartState::Cancelled;
+            }
+        }
+    }
+
+    /// Another try later, or the end of all tries, where the part ends as `at_last`.
+    async fn again(
+        &self,
+        journey: &mut Journey<'_>,
+        index: usize,
+        after: Option<Duration>,
+        reason: String,
+        at_last: PartState,
+    ) -> Result<Next, Lost> {
+        let now = self.shared.clock.now();
+        let before = journey.claim.progress;
+        let first = before.first_failed_at.unwrap_or(now);
+        let since_last = before.last_failed_at.map(|last| now.since(last));
+        let beside_others = since_last.is_none_or(|span| {
+            let boot = self.shared.clock.boot();
+            journey.channel.gate.health.served_others(journey.claim.conversation.id, span, boot)
+        });
+        let progress = Progress {
+            attempts: before.attempts.saturating_add(1),
+            counted: before.counted + u32::from(beside_others),
+            first_failed_at: Some(first),
+            last_failed_at: Some(now),
+        };
+        let rung = next_rung(now.since(first));
+        match rung {
+            Some(wait) if progress.counted < TRIES_BESIDE_OTHERS => {
+                tracing::debug!(message = %journey.message.id, attempt = progress.attempts, "a send will be repeated");
+                self.park(
+                    journey.claim,
+                    journey.lease,
+                    after.unwrap_or(wait).max(Duration::from_millis(500)),
+                    progress,
+                )
+                .await;
+                Ok(Next::Ended)
+            }
+            _ => {
+                self.end_from(journey, index, at_last);
+                journey.reason = Some(reason);
+                self.finish(journey).await.map(|()| Next::Ended)
+            }
+        }
+    }
+
+    /// Every part has come to its end: so has the message.
+    async fn finish(&self, journey: &Journey<'_>) -> Result<(), Lost> {
+        let claim = journey.claim;
+        let now = self.shared.clock.now();
+        let message = journey.message.id;
+        let status = status_of(&journey.parts);
+        let mut effects: Vec<Effect> = journey
+            .parts
+            .iter()
+            .enumerate()
+            .map(|(index, part)| Effect::SetPart {
+                message,
+                index: u16::try_from(index).unwrap_or(u16::MAX),
+                state: part.state.clone(),
+            })
+            .collect();
+        let parts = journey.parts.len();
+        let error = journey.reason.clone().filter(|_| status != DeliveryStatus::Sent);
+        effects.extend(delivered(&self.shared.ids, now, &claim.conversation, message, status, parts, error.clone()));
+        if status != DeliveryStatus::Sent {
+            tracing::warn!(message = %message, ?status, reason = error.as_deref(), "a message was not delivered in full");
+            let dead = DeadWork {
+                ids: &self.shared.ids,
+                now,
+                conversation: &claim.conversation,
+                lane: Lane::Deliver,
+                event: &claim.event,
+                reason: error.unwrap_or_else(|| "not delivered".into()),
+                attempts: claim.progress.attempts.saturating_add(1),
+            };
+            effects.extend(dead.effects());
+        }
+        journey.lease.settle(Vec::new(), effects, Then::Advance).await.map(drop)
+    }
+
+    async fn park(&self, claim: &Claim, lease: &Lease, wait: Duration, progress: Progress) {
+        let thread = &claim.conversation.thread;
+        let waiting = Waiting::Channel { kind: thread.kind.clone(), account: thread.account.clone() };
+        lease.release(self.shared.clock.now().plus(wait), Some(waiting), progress).await;
+    }
+
+    async fn turned(&self, channel: &ChannelState, turned: Turned, reason: &str) {
+        let connected = &channel.connected;
+        match turned {
+            Turned::Not => {}
+            Turned::Unwell => {
+                tracing::warn!(channel = %connected.name, reason, "the channel is unwell; messages wait, nothing is lost");
+            }
+            Turned::Well => {
+                tracing::info!(channel = %connected.name, "the channel is well again");
+                let waiting = Waiting::Channel { kind: connected.kind.clone(), account: connected.account.clone() };
+                self.shared.unpark(&waiting, Lane::Deliver).await;
+            }
+        }
+    }
+}
+
+/// The wait to the next rung of the ladder, `since` the first failure; `None` beyond its end.
+fn next_rung(since: Duration) -> Option<Duration> {
+    let mut rung = Duration::ZERO;
+    LADDER.iter().find_map(|wait| {
+        rung += *wait;
+        rung.checked_sub(since).filter(|left| !left.is_zero())
+    })
+}
+
+fn status_of(parts: &[Part]) -> DeliveryStatus {
+    let all: BTreeMap<&'static str, usize> = parts.iter().fold(BTreeMap::new(), |mut counts, part| {
+        let name = match part.state {
+            PartState::Sent { .. } => "sent",
+            PartState::Uncertain | PartState::Intent => "uncertain",
+            PartState::Failed | PartState::Cancelled | PartState::Ready => "failed",
+        };
+        *counts.entry(name).or_default() += 1;
+        counts
+    });
+    match (all.get("sent"), all.get("uncertain"), all.get("failed")) {
+        (_, None, None) => DeliveryStatus::Sent,
+        (_, Some(_), _) => DeliveryStatus::Uncertain,
+        (Some(_), None, Some(_)) => DeliveryStatus::Partial,
+        (None, None, Some(_)) => DeliveryStatus::Failed,
+    }
+}
+
+impl Work for DeliveryWork {
+    fn lane(&self) -> Lane {
+        Lane::Deliver
+    }
+
+    fn gate(&self) -> Gate {
+        Gate::Open
+    }
+
+    fn gate_changed(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
+    fn report_unused(&self) {}
+
+    async fn work(&self, claim: Claim, lease: Arc<Lease>) {
+        let ended = self.deliver(&claim, &lease).await;
+        if ended.is_err() {
+            tracing::warn!(conversation = %claim.conversation.id, "a claim was lost; its work will be done again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ladder_ends_by_time_and_an_extra_try_takes_no_rung() {
+        assert_eq!(next_rung(Duration::ZERO), Some(Duration::from_secs(5)));
+        assert_eq!(next_rung(Duration::from_secs(2)), Some(Duration::from_secs(3)), "a try in between");
+        assert_eq!(next_rung(Duration::from_secs(5)), Some(Duration::from_secs(300)));
+        let whole: Duration = LADDER.iter().sum();
+        assert_eq!(next_rung(whole - Duration::from_secs(1)), Some(Duration::from_secs(1)));
+        assert_eq!(next_rung(whole), None);
+    }
+
+    #[test]
+    fn a_message_is_sent_only_if_every_part_is() {
+        let part = |state| Part { frozen: FrozenPart(serde_json::Value::Null), state };
+        let sent = || part(PartState::Sent { external_id: None });
+        assert_eq!(status_of(&[sent(), sent()]), DeliveryStatus::Sent);
+        assert_eq!(status_of(&[sent(), part(PartState::Failed), part(PartState::Cancelled)]), DeliveryStatus::Partial);
+        assert_eq!(status_of(&[part(PartState::Failed), part(PartState::Cancelled)]), DeliveryStatus::Failed);
+        assert_eq!(status_of(&[part(PartState::Uncertain), sent()]), DeliveryStatus::Uncertain);
+    }
+}

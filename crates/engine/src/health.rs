@@ -1,0 +1,284 @@
+//! Whether an endpoint (the agent, a channel's far end) is well, and when it may be asked again.
+//!
+//! One failing conversation says little: it may be its own fault. So an endpoint counts as unwell when it could not be
+//! reached at all, or when two different conversations failed in a row. While it is unwell one request at a time goes
+//! out, at growing intervals with full jitter; the first success makes it well and wakes everything that was parked.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use frontdesk_model::ConversationId;
+use tokio::sync::Notify;
+
+use crate::keys::jitter;
+
+/// One endpoint's record. Times are spans since boot, as [`frontdesk_model::Clock::boot`] gives them.
+#[derive(Debug)]
+pub(crate) struct Health {
+    state: Mutex<State>,
+    changed: Notify,
+    backoff: Backoff,
+}
+
+/// Full-jitter back-off between these bounds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Backoff {
+    pub(crate) first: Duration,
+    pub(crate) most: Duration,
+}
+
+impl Backoff {
+    /// The wait after the `failures`th failure in a row (from 1): random up to a bound that doubles, never below half of `first`.
+    pub(crate) fn after(self, failures: u32) -> Duration {
+        let doubled = self.first.saturating_mul(1u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
+        jitter(doubled.min(self.most)).max(self.first / 2)
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    condition: Condition,
+    /// The last two different conversations that succeeded, the latest first, with when.
+    successes: [Option<(ConversationId, Duration)>; 2],
+    last_failed: Option<ConversationId>,
+    paused_until: Option<Duration>,
+    probing: bool,
+}
+
+#[derive(Debug, Default)]
+enum Condition {
+    #[default]
+    Well,
+    Unwell {
+        failures: u32,
+        next_probe: Duration,
+    },
+    /// It said that it wants nothing more.
+    Stopped,
+}
+
+/// What may be sent now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admit {
+    /// Anything.
+    Freely,
+    /// One request; its end must be reported.
+    Probe,
+    /// Nothing for this long.
+    Wait(Duration),
+    /// Nothing until the operator says so.
+    Stopped,
+}
+
+/// How bad a failure is for the endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blow {
+    /// It could not be reached, or said that all of it must wait.
+    ToAll,
+    /// This request failed; others may fare better.
+    ToOne,
+}
+
+/// What a report changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turned {
+    /// It was unwell and is well.
+    Well,
+    /// It was well and is unwell.
+    Unwell,
+    /// Nothing.
+    Not,
+}
+
+impl Health {
+    pub(crate) fn new(backoff: Backoff) -> Self {
+        Self { state: Mutex::default(), changed: Notify::new(), backoff }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code panics while it holds the lock; a poisoned record is still a record.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Completes when a report came in after this was called.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// May something be sent? A `Probe` must be followed by a report or by [`Health::unprobed`].
+    pub(crate) fn admit(&self, now: Duration) -> Admit {
+        let mut state = self.state();
+        if let Some(until) = state.paused_until {
+            if until > now {
+                return Admit::Wait(until - now);
+            }
+            state.paused_until = None;
+        }
+        match state.condition {
+            Condition::Well => Admit::Freely,
+            Condition::Stopped => Admit::Stopped,
+            Condition::Unwell { .. } if state.probing => Admit::Wait(self.backoff.first),
+            Condition::Unwell { next_probe, .. } if next_probe > now => Admit::Wait(next_probe - now),
+            Condition::Unwell { .. } => {
+                state.probing = true;
+                Admit::Probe
+            }
+        }
+    }
+
+    /// The probe is over without a report: it found nothing to send, or was cut short.
+    pub(crate) fn unprobed(&self) {
+        let was_probing = std::mem::take(&mut self.state().probing);
+        if was_probing {
+            self.changed.notify_one();
+        }
+    }
+
+    pub(crate) fn succeeded(&self, conversation: ConversationId, now: Duration) -> Turned {
+        let mut state = self.state();
+        let [latest, _] = state.successes;
+        state.successes = match latest {
+            Some((same, _)) if same == conversation => [Some((conversation, now)), state.successes[1]],
+            other => [Some((conversation, now)), other],
+        };
+        state.last_failed = None;
+        state.probing = false;
+        let turned = if matches!(state.condition, Condition::Unwell { .. }) { Turned::Well } else { Turned::Not };
+        if !matches!(state.condition, Condition::Stopped) {
+            state.condition = Condition::Well;
+        }
+        drop(state);
+        self.changed.notify_one();
+        turned
+    }
+
+    /// A request failed. `pause`: the endpoint asked for this much quiet.
+    pub(crate) fn failed(
+        &self,
+        conversation: ConversationId,
+        blow: Blow,
+        pause: Option<Duration>,
+        now: Duration,
+    ) -> Turned {
+        let mut state = self.state();
+        state.probing = false;
+        if let Some(pause) = pause {
+            state.paused_until = state.paused_until.max(now.checked_add(pause));
+        }
+        let another_failed_before = state.last_failed.is_some_and(|last| last != conversation);
+        state.last_failed = Some(conversation);
+        let turned = match state.condition {
+            Condition::Stopped => Turned::Not,
+            Condition::Well if blow == Blow::ToAll || another_failed_before => {
+                state.condition = Condition::Unwell { failures: 1, next_probe: now + self.backoff.after(1) };
+                Turned::Unwell
+            }
+            Condition::Well => Turned::Not,
+            Condition::Unwell { failures, .. } => {
+                let failures = failures.saturating_add(1);
+                state.condition = Condition::Unwell { failures, next_probe: now + self.backoff.after(failures) };
+                Turned::Not
+            }
+        };
+        drop(state);
+        self.changed.notify_one();
+        turned
+    }
+
+    /// It wants nothing more.
+    pub(crate) fn stop(&self) {
+        let mut state = self.state();
+        state.condition = Condition::Stopped;
+        state.probing = false;
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Whether requests are held back.
+    pub(crate) fn is_unwell(&self) -> bool {
+        !matches!(self.state().condition, Condition::Well)
+    }
+
+    /// Whether another conversation succeeded within the last `span`.
+    pub(crate) fn served_others(&self, conversation: ConversationId, span: Duration, now: Duration) -> bool {
+        let since = now.saturating_sub(span);
+        let state = self.state();
+        state.successes.iter().flatten().any(|(who, when)| *who != conversation && *when >= since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // a test may stop at the first surprise
+
+    use frontdesk_model::{Partition, ThreadKey, Timestamp};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn health() -> Health {
+        Health::new(Backoff { first: SECOND, most: 300 * SECOND })
+    }
+
+    fn conversation(entropy: u8) -> ConversationId {
+        let thread =
+            ThreadKey { kind: "webhook".parse().unwrap(), account: "a".parse().unwrap(), thread: "t".parse().unwrap() };
+        ConversationId::new(Timestamp::from_millis(1), Partition::of(&thread), [entropy; 9])
+    }
+
+    #[test]
+    fn one_failing_conversation_does_not_make_an_endpoint_unwell() {
+        let health = health();
+        for _ in 0..10 {
+            assert_eq!(health.failed(conversation(1), Blow::ToOne, None, SECOND), Turned::Not);
+        }
+        assert_eq!(health.admit(SECOND), Admit::Freely);
+    }
+
+    #[test]
+    fn two_failing_conversations_in_a_row_do_and_one_probe_at_a_time_goes_out() {
+        let health = health();
+        health.failed(conversation(1), Blow::ToOne, None, SECOND);
+        assert_eq!(health.failed(conversation(2), Blow::ToOne, None, SECOND), Turned::Unwell);
+        assert!(matches!(health.admit(SECOND), Admit::Wait(_)));
+        let later = 3 * SECOND;
+        assert_eq!(health.admit(later), Admit::Probe);
+        assert!(matches!(health.admit(later), Admit::Wait(_)), "a second one beside the probe");
+        assert_eq!(health.succeeded(conversation(3), later), Turned::Well);
+        assert_eq!(health.admit(later), Admit::Freely);
+    }
+
+    #[test]
+    fn an_unreachable_endpoint_is_unwell_at_once_and_waits_grow_within_bounds() {
+        let health = health();
+        assert_eq!(health.failed(conversation(1), Blow::ToAll, None, SECOND), Turned::Unwell);
+        let backoff = Backoff { first: SECOND, most: 300 * SECOND };
+        for failures in 1..200 {
+            let wait = backoff.after(failures);
+            assert!(wait >= SECOND / 2 && wait <= 300 * SECOND, "{wait:?} after {failures}");
+        }
+    }
+
+    #[test]
+    fn others_are_known_to_be_served_only_by_their_own_success() {
+        let health = health();
+        health.succeeded(conversation(1), 10 * SECOND);
+        assert!(!health.served_others(conversation(1), SECOND, 10 * SECOND));
+        assert!(health.served_others(conversation(2), SECOND, 10 * SECOND));
+        assert!(!health.served_others(conversation(2), SECOND, 12 * SECOND), "too long ago");
+        health.succeeded(conversation(2), 12 * SECOND);
+        health.succeeded(conversation(2), 13 * SECOND);
+        assert!(health.served_others(conversation(2), 5 * SECOND, 13 * SECOND));
+    }
+
+    #[test]
+    fn a_pause_that_was_asked_for_wins() {
+        let health = health();
+        health.failed(conversation(1), Blow::ToOne, Some(60 * SECOND), SECOND);
+        assert_eq!(health.admit(2 * SECOND), Admit::Wait(59 * SECOND));
+        assert_eq!(health.admit(61 * SECOND), Admit::Freely);
+    }
+}

@@ -1,0 +1,206 @@
+//! What is derived from the master key, and random identifiers.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use frontdesk_model::{
+    ContactId, ConversationId, DeadLetterId, DedupeKey, EventId, ExternalId, Identity, MasterKey, MessageId,
+    OperationId, Partition, Secret, ThreadKey, Timestamp, Trust, UniqueWithin,
+};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+use crate::runtime::StartError;
+
+/// How long a reply token opens its conversation.
+const REPLY_TOKEN_LIFE_SECS: i64 = 24 * 60 * 60;
+const REPLY_TOKEN_PREFIX: &str = "frt_";
+
+/// Keyed hashes. Each use has a label of its own and every piece its length before it, so that no two inputs of
+/// different meaning are the same bytes.
+pub(crate) struct Keys {
+    master: MasterKey,
+}
+
+impl Keys {
+    pub(crate) fn new(master: MasterKey) -> Self {
+        Self { master }
+    }
+
+    /// A master key for a store that has none yet.
+    pub(crate) fn candidate() -> Result<MasterKey, StartError> {
+        let mut key = [0u8; 32];
+        fill(&mut key)?;
+        let mut name = [0u8; 5];
+        fill(&mut name)?;
+        let id = name.iter().map(|byte| char::from_digit(u32::from(byte % 36), 36).unwrap_or('0'));
+        let id: String = id.chain("key".chars()).collect();
+        Ok(MasterKey { id, key: Secret::new(key) })
+    }
+
+    fn hash(&self, label: &str, pieces: &[&[u8]]) -> [u8; 32] {
+        // An HMAC takes a key of any length, so this cannot fail; the empty hash would only make every id alike.
+        let Ok(mut mac) = <Hmac<Sha256> as Mac>::new_from_slice(self.master.key.expose()) else { return [0; 32] };
+        for piece in std::iter::once(label.as_bytes()).chain(pieces.iter().copied()) {
+            mac.update(&(piece.len() as u64).to_be_bytes());
+            mac.update(piece);
+        }
+        mac.finalize().into_bytes().into()
+    }
+
+    fn short_hash(&self, label: &str, pieces: &[&[u8]]) -> [u8; 16] {
+        let mut short = [0u8; 16];
+        for (to, from) in short.iter_mut().zip(self.hash(label, pieces)) {
+            *to = from;
+        }
+        short
+    }
+
+    pub(crate) fn dedupe(&self, thread: &ThreadKey, id: &ExternalId, within: UniqueWithin) -> DedupeKey {
+        let scope = match within {
+            UniqueWithin::Account => "",
+            UniqueWithin::Thread => thread.thread.as_str(),
+        };
+        DedupeKey(self.short_hash(
+            "dedupe",
+            &[
+                thread.kind.as_str().as_bytes(),
+                thread.account.as_str().as_bytes(),
+                scope.as_bytes(),
+                id.as_str().as_bytes(),
+            ],
+        ))
+    }
+
+    /// The same person for the same verified address; a stranger of this conversation for any other.
+    pub(crate) fn contact(&self, thread: &ThreadKey, identity: &Identity) -> ContactId {
+        let scope = match identity.trust {
+            Trust::Verified => "",
+            Trust::Asserted | Trust::Guess => thread.thread.as_str(),
+        };
+        ContactId::from_bytes(self.short_hash(
+            "contact",
+            &[
+                identity.kind.as_bytes(),
+                thread.account.as_str().as_bytes(),
+                scope.as_bytes(),
+                identity.value.as_bytes(),
+            ],
+        ))
+    }
+
+    /// `frt_<key id>_<unix seconds of its end>_<mac>`: opens one conversation for replies.
+    pub(crate) fn reply_token(&self, conversation: ConversationId, now: Timestamp) -> String {
+        let end = now.as_secs().saturating_add(REPLY_TOKEN_LIFE_SECS);
+        let mac = self.reply_mac(conversation, end);
+        format!("{REPLY_TOKEN_PREFIX}{}_{end}_{mac}", self.master.id)
+    }
+
+    fn reply_mac(&self, conversation: ConversationId, end: i64) -> String {
+        URL_SAFE_NO_PAD.encode(self.short_hash("reply", &[&conversation.to_bytes(), &end.to_be_bytes()]))
+    }
+
+    pub(crate) fn reply_token_opens(&self, token: &str, conversation: ConversationId, now: Timestamp) -> bool {
+        let Some(rest) = token.strip_prefix(REPLY_TOKEN_PREFIX) else { return false };
+        let mut pieces = rest.splitn(3, '_');
+        let (Some(key), Some(end), Some(mac)) = (pieces.next(), pieces.next(), pieces.next()) else { return false };
+        let Ok(end) = end.parse::<i64>() else { return false };
+        let wanted = self.reply_mac(conversation, end);
+        key == self.master.id && end > now.as_secs() && bool::from(wanted.as_bytes().ct_eq(mac.as_bytes()))
+    }
+}
+
+fn fill(bytes: &mut [u8]) -> Result<(), StartError> {
+    getrandom::fill(bytes).map_err(|error| StartError::NoRandomness(error.to_string()))
+}
+
+/// Makes new identifiers.
+#[derive(Debug, Default)]
+pub(crate) struct Ids;
+
+impl Ids {
+    fn random<const N: usize>() -> [u8; N] {
+        let mut bytes = [0u8; N];
+        // The kernel's generator was asked at start already and does not fail after that; going on with guessable ids
+        // would be worse than stopping.
+        #[allow(clippy::expect_used)]
+        getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
+        bytes
+    }
+
+    pub(crate) fn conversation(&self, at: Timestamp, partition: Partition) -> ConversationId {
+        ConversationId::new(at, partition, Self::random())
+    }
+
+    pub(crate) fn message(&self, at: Timestamp, partition: Partition) -> MessageId {
+        MessageId::new(at, partition, Self::random())
+    }
+
+    pub(crate) fn event(&self, at: Timestamp, partition: Partition) -> EventId {
+        EventId::new(at, partition, Self::random())
+    }
+
+    pub(crate) fn dead_letter(&self, at: Timestamp, partition: Partition) -> DeadLetterId {
+        DeadLetterId::new(at, partition, Self::random())
+    }
+
+    pub(crate) fn operation(&self) -> OperationId {
+        OperationId::from_bytes(Self::random())
+    }
+}
+
+/// A random span up to `most`, in whole milliseconds.
+pub(crate) fn jitter(most: std::time::Duration) -> std::time::Duration {
+    let millis = u64::try_from(most.as_millis()).unwrap_or(u64::MAX).max(1);
+    std::time::Duration::from_millis(u64::from_be_bytes(Ids::random()) % millis)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // a test may stop at the first surprise
+
+    use super::*;
+
+    fn keys() -> Keys {
+        Keys::new(MasterKey { id: "abcdekey".into(), key: Secret::new([7; 32]) })
+    }
+
+    fn thread(text: &str) -> ThreadKey {
+        ThreadKey { kind: "webhook".parse().unwrap(), account: "shop".parse().unwrap(), thread: text.parse().unwrap() }
+    }
+
+    fn conversation(entropy: u8) -> ConversationId {
+        ConversationId::new(Timestamp::from_millis(1_000), Partition::of(&thread("t")), [entropy; 9])
+    }
+
+    #[test]
+    fn a_reply_token_opens_its_own_conversation_for_a_day_and_no_other() {
+        let keys = keys();
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let token = keys.reply_token(conversation(1), now);
+        assert!(keys.reply_token_opens(&token, conversation(1), now));
+        assert!(!keys.reply_token_opens(&token, conversation(2), now), "another conversation");
+        let later = now.plus(std::time::Duration::from_secs(24 * 3600));
+        assert!(!keys.reply_token_opens(&token, conversation(1), later), "a day later");
+        let longer = token.replace("1700086400", "1800086400");
+        assert_ne!(longer, token, "the token carries its end");
+        assert!(!keys.reply_token_opens(&longer, conversation(1), now), "a stretched end");
+        assert!(!keys.reply_token_opens("frt_", conversation(1), now));
+    }
+
+    #[test]
+    fn t42_ids_that_look_like_separators_stay_apart() {
+        let keys = keys();
+        let a = keys.dedupe(&thread("a}:{b"), &"c".parse().unwrap(), UniqueWithin::Thread);
+        let b = keys.dedupe(&thread("a}"), &":{bc".parse().unwrap(), UniqueWithin::Thread);
+        assert_ne!(a, b);
+    }
+
+    #[test]
+    fn an_asserted_address_is_a_stranger_in_every_conversation() {
+        let keys = keys();
+        let of =
+            |trust, text| keys.contact(&thread(text), &Identity { kind: "webhook".into(), value: "u42".into(), trust });
+        assert_eq!(of(Trust::Verified, "one"), of(Trust::Verified, "two"));
+        assert_ne!(of(Trust::Asserted, "one"), of(Trust::Asserted, "two"));
+    }
+}

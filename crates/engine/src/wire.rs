@@ -1,0 +1,264 @@
+//! The JSON that agents and API clients see. Built from the model, never stored.
+
+use frontdesk_model::{
+    Attention, Author, Capabilities, Contact, ContactId, Conversation, ConversationId, DeadLetter, DeadLetterId,
+    DeliveryStatus, Direction, Event, EventBody, EventId, Identity, Lane, MessageId, MessageRecord, Owner, Seq, Status,
+    TextUnit, Timestamp, Version,
+};
+use serde::Serialize;
+
+/// A conversation.
+#[derive(Debug, Serialize)]
+pub struct ConversationView<'a> {
+    id: ConversationId,
+    version: Version,
+    status: Status,
+    owner: Owner,
+    assignee: Option<&'a str>,
+    attention: Option<Attention>,
+    channel: &'a str,
+    kind: &'a str,
+    thread: &'a str,
+    subject: Option<&'a str>,
+    last_seq: Seq,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl<'a> From<&'a Conversation> for ConversationView<'a> {
+    fn from(of: &'a Conversation) -> Self {
+        Self {
+            id: of.id,
+            version: of.version,
+            status: of.status,
+            owner: of.owner,
+            assignee: None,
+            attention: of.attention,
+            channel: of.channel.as_str(),
+            kind: of.thread.kind.as_str(),
+            thread: of.thread.thread.as_str(),
+            subject: of.subject.as_deref(),
+            last_seq: of.last_seq,
+            created_at: of.created_at,
+            updated_at: of.updated_at,
+        }
+    }
+}
+
+/// A person on the other side.
+#[derive(Debug, Serialize)]
+pub struct ContactView<'a> {
+    id: ContactId,
+    name: Option<&'a str>,
+    locale: Option<&'a str>,
+    identities: &'a [Identity],
+}
+
+impl<'a> From<&'a Contact> for ContactView<'a> {
+    fn from(of: &'a Contact) -> Self {
+        Self { id: of.id, name: of.name.as_deref(), locale: of.locale.as_deref(), identities: &of.identities }
+    }
+}
+
+/// Who wrote a message.
+#[derive(Debug, Serialize)]
+pub struct AuthorView<'a> {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<ContactId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+}
+
+impl<'a> From<&'a Author> for AuthorView<'a> {
+    fn from(of: &'a Author) -> Self {
+        let (kind, id, name) = match of {
+            Author::Contact { id, name } => ("contact", Some(*id), name.as_deref()),
+            Author::Agent => ("agent", None, None),
+            Author::Teammate { name } => ("teammate", None, Some(name.as_str())),
+            Author::System => ("system", None, None),
+        };
+        Self { kind, id, name }
+    }
+}
+
+/// A message. `text` is what was written, in whichever form; `markdown` is there when it came as CommonMark.
+#[derive(Debug, Serialize)]
+pub struct MessageView<'a> {
+    id: MessageId,
+    seq: Seq,
+    direction: Direction,
+    author: AuthorView<'a>,
+    external_id: Option<&'a str>,
+    text: &'a str,
+    markdown: Option<&'a str>,
+    reply_to: Option<MessageId>,
+    attachments: [(); 0],
+    auto_generated: bool,
+    authenticated: &'static str,
+    sent_at: Option<Timestamp>,
+    received_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<DeliveryStatus>,
+}
+
+impl<'a> From<&'a MessageRecord> for MessageView<'a> {
+    fn from(of: &'a MessageRecord) -> Self {
+        Self::new(&of.message, of.seq, of.status)
+    }
+}
+
+impl<'a> MessageView<'a> {
+    fn new(message: &'a frontdesk_model::Message, seq: Seq, status: Option<DeliveryStatus>) -> Self {
+        let markdown = match &message.content {
+            frontdesk_model::Content::Markdown(source) => Some(source.as_str()),
+            frontdesk_model::Content::Text(_) => None,
+        };
+        Self {
+            id: message.id,
+            seq,
+            direction: message.direction,
+            author: (&message.author).into(),
+            external_id: message.external_id.as_ref().map(frontdesk_model::ExternalId::as_str),
+            text: message.content.source(),
+            markdown,
+            reply_to: message.reply_to,
+            attachments: [],
+            auto_generated: message.auto_generated,
+            authenticated: "none",
+            sent_at: message.sent_at,
+            received_at: message.received_at,
+            status,
+        }
+    }
+}
+
+/// An event of a log, as the API shows it.
+#[derive(Debug, Serialize)]
+pub struct EventView<'a> {
+    id: EventId,
+    seq: Seq,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    timestamp: Timestamp,
+    data: EventDataView<'a>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum EventDataView<'a> {
+    Message(Box<MessageView<'a>>),
+    Delivery { message_id: MessageId, status: DeliveryStatus, parts: u16, error: Option<&'a str> },
+    Conversation { by: &'a str, status: Status, owner: Owner, attention: Option<Attention>, reason: Option<&'a str> },
+}
+
+impl<'a> From<&'a Event> for EventView<'a> {
+    fn from(of: &'a Event) -> Self {
+        let data = match &of.body {
+            EventBody::MessageCreated { message } => {
+                EventDataView::Message(Box::new(MessageView::new(message, of.seq, None)))
+            }
+            EventBody::DeliveryUpdated { message_id, status, parts, error } => EventDataView::Delivery {
+                message_id: *message_id,
+                status: *status,
+                parts: *parts,
+                error: error.as_deref(),
+            },
+            EventBody::ConversationUpdated { by, status, owner, attention, reason } => EventDataView::Conversation {
+                by,
+                status: *status,
+                owner: *owner,
+                attention: *attention,
+                reason: reason.as_deref(),
+            },
+        };
+        Self { id: of.id, seq: of.seq, kind: of.body.kind(), timestamp: of.at, data }
+    }
+}
+
+/// A dead letter.
+#[derive(Debug, Serialize)]
+pub struct DeadLetterView<'a> {
+    id: DeadLetterId,
+    conversation_id: ConversationId,
+    lane: Lane,
+    seq: Seq,
+    event_id: EventId,
+    channel: &'a str,
+    reason: &'a str,
+    attempts: u32,
+    at: Timestamp,
+}
+
+impl<'a> From<&'a DeadLetter> for DeadLetterView<'a> {
+    fn from(of: &'a DeadLetter) -> Self {
+        Self {
+            id: of.id,
+            conversation_id: of.conversation,
+            lane: of.lane,
+            seq: of.seq,
+            event_id: of.event,
+            channel: of.channel.as_str(),
+            reason: &of.reason,
+            attempts: of.attempts,
+            at: of.at,
+        }
+    }
+}
+
+/// What is posted to the agent endpoint.
+#[derive(Debug, Serialize)]
+pub(crate) struct AgentEvent<'a> {
+    #[serde(rename = "type")]
+    pub(crate) kind: &'static str,
+    pub(crate) id: EventId,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) attempt: u32,
+    pub(crate) data: AgentEventData<'a>,
+}
+
+/// Its `data`.
+#[derive(Debug, Serialize)]
+pub(crate) struct AgentEventData<'a> {
+    pub(crate) seq: Seq,
+    pub(crate) conversation: ConversationView<'a>,
+    pub(crate) contact: Option<ContactView<'a>>,
+    pub(crate) message: MessageView<'a>,
+    pub(crate) history: Vec<MessageView<'a>>,
+    pub(crate) coalesced: [(); 0],
+    #[serde(skip_serializing_if = "<[MessageId]>::is_empty")]
+    pub(crate) discarded: &'a [MessageId],
+    pub(crate) capabilities: Option<CapabilitiesView>,
+    pub(crate) reply_url: String,
+    pub(crate) reply_token: String,
+}
+
+impl<'a> AgentEventData<'a> {
+    pub(crate) fn message_view(message: &'a frontdesk_model::Message, seq: Seq) -> MessageView<'a> {
+        MessageView::new(message, seq, None)
+    }
+}
+
+/// What the conversation's channel can do.
+#[derive(Debug, Serialize)]
+pub(crate) struct CapabilitiesView {
+    max_text: Option<usize>,
+    unit: TextUnit,
+    buttons: bool,
+    edit: bool,
+    attachments: bool,
+    typing: bool,
+}
+
+impl From<&Capabilities> for CapabilitiesView {
+    fn from(of: &Capabilities) -> Self {
+        Self {
+            max_text: of.max_text,
+            unit: of.unit,
+            buttons: of.buttons,
+            edit: of.edit,
+            attachments: of.attachments,
+            typing: of.typing,
+        }
+    }
+}
