@@ -161,8 +161,6 @@ pub struct Envelope {
     pub content: Content,
     /// The subject, on channels that have one.
     pub subject: Option<String>,
-    /// The platform's id of the message it answers.
-    pub reply_to: Option<ExternalId>,
     /// A program wrote it by itself.
     pub auto_generated: bool,
     /// When the sender's side says it was sent.
