@@ -1,1 +1,4 @@
-//! Empty for the first commit.
+//! For tests only.
+
+pub mod clock;
+pub mod far_end;

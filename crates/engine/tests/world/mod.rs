@@ -1,0 +1,268 @@
+//! An engine with a real store, a real agent endpoint over HTTP, a channel whose far end the test holds in its hand,
+//! and a clock that only the test moves.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, dead_code, unreachable_pub, missing_docs)] // tests may stop at the first surprise; not every test file uses everything
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use frontdesk_engine::{AgentOptions, ConnectedChannel, Desk, Engine, EngineOptions};
+use frontdesk_model::*;
+use frontdesk_store::{SqliteOptions, SqliteStore};
+use frontdesk_testkit::clock::TestClock;
+use tokio::sync::Notify;
+
+pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// A channel whose outcomes the test decides, one after the other; without any left, everything is sent.
+pub struct Channel {
+    capabilities: Capabilities,
+    parts_per_message: usize,
+    outcomes: Mutex<VecDeque<Scripted>>,
+    sent: Mutex<Vec<Sending>>,
+    changed: Notify,
+    hanging: AtomicUsize,
+}
+
+/// What one send comes to.
+pub enum Scripted {
+    Ends(Outcome),
+    Hangs,
+}
+
+/// One send that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sending {
+    pub message: MessageId,
+    pub index: u16,
+    pub text: String,
+}
+
+impl Channel {
+    pub fn new(resend: Resend, parts_per_message: usize) -> Arc<Self> {
+        Arc::new(Self {
+            capabilities: Capabilities {
+                max_text: Some(100),
+                unit: TextUnit::Bytes,
+                buttons: false,
+                edit: false,
+                attachments: false,
+                typing: false,
+                outbound: true,
+                resend,
+            },
+            parts_per_message,
+            outcomes: Mutex::default(),
+            sent: Mutex::default(),
+            changed: Notify::new(),
+            hanging: AtomicUsize::new(0),
+        })
+    }
+
+    pub fn then(&self, outcome: Outcome) {
+        self.outcomes.lock().unwrap().push_back(Scripted::Ends(outcome));
+    }
+
+    pub fn then_hang(&self) {
+        self.outcomes.lock().unwrap().push_back(Scripted::Hangs);
+    }
+
+    pub fn sent(&self) -> Vec<Sending> {
+        self.sent.lock().unwrap().clone()
+    }
+
+    /// Waits until so many sends were asked for.
+    pub async fn sends(&self, count: usize) -> Vec<Sending> {
+        soon("sends", async {
+            loop {
+                let changed = self.changed.notified();
+                let sent = self.sent();
+                if sent.len() >= count {
+                    return sent;
+                }
+                changed.await;
+            }
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Adapter for Channel {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn routes(&self, _: Arc<dyn Inbox>) -> Vec<Route> {
+        Vec::new()
+    }
+
+    async fn probe(&self) -> Result<(), ProbeError> {
+        Ok(())
+    }
+
+    async fn receive(&self, _: Arc<dyn Inbox>) -> Result<(), ReceiveError> {
+        std::future::pending().await
+    }
+
+    fn render(&self, outgoing: &Outgoing) -> Vec<FrozenPart> {
+        let text = outgoing.message.content.source();
+        (0..self.parts_per_message).map(|index| FrozenPart(serde_json::json!(format!("{text}/{index}")))).collect()
+    }
+
+    async fn send(&self, part: &Dispatch<'_>) -> Outcome {
+        let text = part.part.0.as_str().unwrap().to_owned();
+        self.sent.lock().unwrap().push(Sending { message: part.message, index: part.index, text });
+        self.changed.notify_waiters();
+        let scripted = self.outcomes.lock().unwrap().pop_front();
+        match scripted {
+            Some(Scripted::Ends(outcome)) => outcome,
+            Some(Scripted::Hangs) => {
+                self.hanging.fetch_add(1, Ordering::SeqCst);
+                std::future::pending().await
+            }
+            None => Outcome::Sent { external_id: Some("ext".into()) },
+        }
+    }
+}
+
+/// Everything around one engine.
+pub struct World {
+    pub clock: Arc<TestClock>,
+    pub store: Arc<SqliteStore>,
+    pub channel: Arc<Channel>,
+    pub engine: Engine,
+    pub desk: Desk,
+    agent: Option<AgentOptions>,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    pub async fn new(agent_url: Option<&str>, channel: Arc<Channel>) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let clock = Arc::new(TestClock::new("2026-01-05T10:00:00Z".parse().unwrap()));
+        let folder = tempfile::tempdir().unwrap();
+        let shared: Arc<dyn Clock> = clock.clone();
+        let options = SqliteOptions { min_free: 0, ..SqliteOptions::default() };
+        let store = Arc::new(SqliteStore::open(folder.path(), options, shared).unwrap());
+        let agent = agent_url.map(|url| AgentOptions {
+            url: url.parse().unwrap(),
+            secrets: vec![Secret::new(SECRET.to_owned())],
+            timeout: Duration::from_secs(5),
+            history: 20,
+            concurrency: 16,
+        });
+        let engine = start(&store, &clock, &channel, agent.clone()).await;
+        let desk = engine.desk();
+        Self { clock, store, channel, engine, desk, agent, _folder: folder }
+    }
+
+    /// As after a kill: whatever was in hand is cut short, leases are void, and an engine starts on what is stored.
+    pub async fn crash_and_restart(self) -> Self {
+        let Self { clock, store, channel, engine, agent, _folder, desk: _ } = self;
+        let drained = engine.drain(Duration::ZERO);
+        drained.await;
+        // The old claims run out, as they do when nobody renews them.
+        clock.advance(Duration::from_secs(31));
+        let engine = start(&store, &clock, &channel, agent.clone()).await;
+        let desk = engine.desk();
+        Self { clock, store, channel, engine, desk, agent, _folder }
+    }
+
+    /// A customer writes.
+    pub async fn write(&self, thread: &str, id: &str, text: &str) -> Accepted {
+        let inbox = self.engine.inbox(&"shop".parse().unwrap()).unwrap();
+        inbox.accept(envelope(thread, id, text)).await.unwrap()
+    }
+
+    pub async fn conversation(&self, id: ConversationId) -> Conversation {
+        self.desk.conversation(id).await.unwrap()
+    }
+
+    /// The conversation's messages, oldest first.
+    pub async fn messages(&self, id: ConversationId) -> Vec<MessageRecord> {
+        let mut page = self.desk.messages(id, PageRequest { limit: 200, page: None }).await.unwrap().data;
+        page.reverse();
+        page
+    }
+
+    pub async fn dead_letters(&self) -> Vec<DeadLetter> {
+        self.desk.dead_letters(PageRequest { limit: 200, page: None }).await.unwrap().data
+    }
+
+    /// Moves the clock in steps until the condition holds.
+    pub async fn advance_until<F: Future<Output = bool>>(
+        &self,
+        step: Duration,
+        what: &str,
+        mut holds: impl FnMut() -> F,
+    ) {
+        for _ in 0..20_000 {
+            if holds().await {
+                return;
+            }
+            self.clock.advance(step);
+            // Real work (the store's thread, sockets) needs real time to take notice of the new moment.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        panic!("never: {what}");
+    }
+
+    /// Waits, with the clock standing still, until the condition holds.
+    pub async fn until<F: Future<Output = bool>>(&self, what: &str, mut holds: impl FnMut() -> F) {
+        soon(what, async {
+            while !holds().await {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        })
+        .await;
+    }
+
+    pub async fn until_status(&self, conversation: ConversationId, at: usize, status: DeliveryStatus) {
+        self.until(&format!("message {at} is {status:?}"), || async {
+            self.messages(conversation).await.get(at).is_some_and(|row| row.status == Some(status))
+        })
+        .await;
+    }
+}
+
+async fn start(
+    store: &Arc<SqliteStore>,
+    clock: &Arc<TestClock>,
+    channel: &Arc<Channel>,
+    agent: Option<AgentOptions>,
+) -> Engine {
+    let connected = ConnectedChannel {
+        name: "shop".parse().unwrap(),
+        kind: "webhook".parse().unwrap(),
+        account: "shop".parse().unwrap(),
+        adapter: channel.clone(),
+    };
+    let options = EngineOptions { public_url: "https://desk.example.com".into(), agent, channels: vec![connected] };
+    Engine::start(store.clone(), clock.clone(), options).await.unwrap()
+}
+
+pub fn envelope(thread: &str, id: &str, text: &str) -> Envelope {
+    let identity = Identity { kind: "webhook".into(), value: "u42".into(), trust: Trust::Verified };
+    Envelope {
+        thread: thread.parse().unwrap(),
+        external_id: id.parse().unwrap(),
+        unique_within: UniqueWithin::Thread,
+        sender: Sender { identity, also: Vec::new(), name: Some("Ada".into()), locale: None },
+        content: Content::Text(text.into()),
+        subject: None,
+        auto_generated: false,
+        sent_at: None,
+    }
+}
+
+/// A deadline for what should happen at once.
+pub async fn soon<T>(what: &str, wait: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap_or_else(|_| panic!("not in time: {what}"))
+}

@@ -1,0 +1,298 @@
+//! SQLite behind the store contract.
+//!
+//! # How the promises are kept
+//!
+//! One thread owns the writing connection ([`writer`]). It takes whatever requests are waiting, carries each out inside a
+//! savepoint of one transaction, commits once, and only then answers all of them: nothing is answered before it is
+//! on disk (WAL, `synchronous=FULL` for `strict`), nobody reads what is not committed, and many callers share one
+//! `fdatasync`. A request that is refused leaves no trace, and a failing transaction is repeated request by
+//! request, so that none fails for another.
+//!
+//! Leases live in temporary tables, in memory: they are rolled back with their transaction, and opening the folder voids
+//! all of them. That is sound because the folder is locked: no other process can hold one. The operation ids of verbs
+//! under a claim are kept there too, as they can only be repeated by this process; those of `append` and `requeue`
+//! are stored.
+//!
+//! A little space is reserved in a file of its own and given up when the disk is full, so that what is in flight can
+//! still be settled; new work is refused some way before that.
+
+mod claims;
+mod effects;
+mod reader;
+mod room;
+mod rows;
+mod verbs;
+mod writer;
+
+use std::{
+    fs::{self, File, TryLockError},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use frontdesk_model::*;
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+
+use self::{reader::Reader, room::Space, writer::Writer};
+
+const SCHEMA: &str = include_str!("schema.sql");
+const SCHEMA_VERSION: i64 = 1;
+/// "FrDk": tells our files from other programs' databases.
+const APPLICATION_ID: i64 = 0x4672_446b;
+const DATABASE: &str = "frontdesk.db";
+const LOCK: &str = "lock";
+
+/// When an answer may be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// After the disk confirmed the write: a power cut loses nothing that was acknowledged.
+    #[default]
+    Strict,
+    /// After the system took the write: a power cut can lose the last moments, a crash of the daemon nothing.
+    Relaxed,
+}
+
+/// How a folder is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SqliteOptions {
+    /// When an answer may be given.
+    pub durability: Durability,
+    /// With less than this many bytes free on the disk, new work is refused.
+    pub min_free: u64,
+    /// This many bytes are kept aside for settling on a full disk.
+    pub reserve: u64,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self { durability: Durability::Strict, min_free: 256_000_000, reserve: 8 << 20 }
+    }
+}
+
+/// A folder could not be opened as a store.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another daemon has it.
+    #[error(
+        "the data folder {0} is in use by another daemon; stop that one first, or give this one a folder of its own ([store] url)"
+    )]
+    InUse(PathBuf),
+    /// The system refuses.
+    #[error("the data folder {0} cannot be used: {1}; make it writable for this user, or set [store] url")]
+    Folder(PathBuf, std::io::Error),
+    /// Not ours.
+    #[error("{0} is not a Frontdesk database; set [store] url to another folder")]
+    Foreign(PathBuf),
+    /// Written by a later version.
+    #[error(
+        "{0} was written by a newer Frontdesk (format {1}); this one knows format {SCHEMA_VERSION}; use the newer program"
+    )]
+    Newer(PathBuf, i64),
+    /// SQLite cannot read it.
+    #[error("the database {0} cannot be opened: {1}; restore the folder from a snapshot if it is damaged")]
+    Database(PathBuf, rusqlite::Error),
+}
+
+/// A store in one folder, of one process.
+pub struct SqliteStore {
+    writer: Writer,
+    reader: Reader,
+    space: Arc<Space>,
+    description: StoreDescription,
+    /// Held for as long as the store lives; the system lets go of it when the process ends, however it ends.
+    _lock: Mutex<File>,
+}
+
+impl SqliteStore {
+    /// Opens a folder, or makes it (for its owner only). Voids all leases.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(folder: &Path, options: SqliteOptions, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let unusable = |error| OpenError::Folder(folder.to_owned(), error);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(unusable)?;
+        let lock =
+            File::options().create(true).truncate(false).write(true).open(folder.join(LOCK)).map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(folder.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+        }
+        let path = folder.join(DATABASE);
+        let broken = |error| OpenError::Database(path.clone(), error);
+        let mut connection = Connection::open(&path).map_err(broken)?;
+        prepare(&mut connection, options.durability, &path)?;
+        let store_id = store_id(&connection).map_err(broken)?;
+        let space = Arc::new(Space::new(folder, options.min_free, options.reserve));
+        let reader = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(broken)?;
+        let description = describe(folder, options.durability, store_id);
+        let writer = Writer::start(connection, clock, Arc::clone(&space)).map_err(unusable)?;
+        Ok(Self { writer, reader: Reader::new(reader), space, description, _lock: Mutex::new(lock) })
+    }
+}
+
+fn describe(folder: &Path, durability: Durability, store_id: String) -> StoreDescription {
+    let (name, sentence) = match durability {
+        Durability::Strict => ("strict", "a power cut loses nothing that was acknowledged"),
+        Durability::Relaxed => (
+            "relaxed",
+            "a power cut can lose the last moments before it, and what was sent in them may be sent again; set [store] durability = \"strict\" to lose nothing",
+        ),
+    };
+    StoreDescription {
+        name: format!("SQLite in {} ({name})", folder.display()),
+        durability: sentence.to_owned(),
+        store_id,
+    }
+}
+
+fn prepare(connection: &mut Connection, durability: Durability, path: &Path) -> Result<(), OpenError> {
+    let broken = |error| OpenError::Database(path.to_owned(), error);
+    let pragma = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
+    let application = pragma("application_id").map_err(broken)?;
+    let version = pragma("user_version").map_err(broken)?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(broken)?;
+    if tables > 0 && application != APPLICATION_ID {
+        return Err(OpenError::Foreign(path.to_owned()));
+    }
+    if version > SCHEMA_VERSION {
+        return Err(OpenError::Newer(path.to_owned(), version));
+    }
+    let synchronous = match durability {
+        Durability::Strict => "FULL",
+        Durability::Relaxed => "NORMAL",
+    };
+    connection
+        .execute_batch(&format!(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA temp_store = MEMORY;
+             PRAGMA cache_size = -4096; PRAGMA busy_timeout = 5000; PRAGMA wal_autocheckpoint = 2000;
+             PRAGMA journal_size_limit = 33554432;"
+        ))
+        .map_err(broken)?;
+    if tables == 0 {
+        let transaction = connection.transaction().map_err(broken)?;
+        transaction
+            .execute_batch(&format!(
+                "{SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
+            ))
+            .map_err(broken)?;
+        transaction.commit().map_err(broken)?;
+    }
+    connection.execute_batch(claims::TEMPORARY).map_err(broken)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+fn store_id(connection: &Connection) -> rusqlite::Result<String> {
+    let found = connection
+        .query_row("SELECT value FROM meta WHERE name = 'store_id'", [], |row| row.get::<_, String>(0))
+        .optional()?;
+    if let Some(id) = found {
+        return Ok(id);
+    }
+    connection.execute("INSERT INTO meta (name, value) VALUES ('store_id', lower(hex(randomblob(16))))", [])?;
+    connection.query_row("SELECT value FROM meta WHERE name = 'store_id'", [], |row| row.get(0))
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn commit_inbound(&self, inbound: CommitInbound) -> Result<Committed, StoreError> {
+        self.space.admit()?;
+        self.writer.call(move |core| core.commit_inbound(&inbound)).await
+    }
+
+    async fn append(&self, append: Append) -> Result<Applied, StoreError> {
+        self.space.admit()?;
+        self.writer.call(move |core| core.append(&append)).await
+    }
+
+    async fn claim(&self, request: ClaimRequest) -> Result<Claims, StoreError> {
+        self.writer.call(move |core| core.claim(request)).await
+    }
+
+    async fn renew(&self, claim: ClaimId, lease: std::time::Duration) -> Result<Held, StoreError> {
+        self.writer.call(move |core| core.renew(claim, lease)).await
+    }
+
+    async fn settle(&self, settle: Settle) -> Result<Applied, StoreError> {
+        self.writer.call(move |core| core.settle(&settle)).await
+    }
+
+    async fn release(&self, release: Release) -> Result<Held, StoreError> {
+        self.writer.call(move |core| core.release(&release)).await
+    }
+
+    async fn wake(&self, waiting: Waiting) -> Result<u64, StoreError> {
+        self.writer.call(move |core| core.wake(&waiting)).await
+    }
+
+    async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
+        self.reader.read(move |connection| rows::conversation(connection, id)).await
+    }
+
+    async fn conversations(
+        &self,
+        filter: ConversationFilter,
+        page: PageRequest,
+    ) -> Result<Page<Conversation>, StoreError> {
+        self.reader.read(move |connection| reader::conversations(connection, &filter, &page)).await
+    }
+
+    async fn messages(
+        &self,
+        id: ConversationId,
+        before: Option<Seq>,
+        limit: usize,
+    ) -> Result<Option<Vec<MessageRecord>>, StoreError> {
+        self.reader.read(move |connection| reader::messages(connection, id, before, limit)).await
+    }
+
+    async fn events(&self, id: ConversationId, after: Seq, limit: usize) -> Result<Option<Vec<Event>>, StoreError> {
+        self.reader.read(move |connection| reader::events(connection, id, after, limit)).await
+    }
+
+    async fn message(&self, id: MessageId) -> Result<Option<(ConversationId, MessageRecord)>, StoreError> {
+        self.reader.read(move |connection| reader::message(connection, id)).await
+    }
+
+    async fn parts(&self, id: MessageId) -> Result<Vec<Part>, StoreError> {
+        self.reader.read(move |connection| rows::parts(connection, id)).await
+    }
+
+    async fn contact(&self, id: ContactId) -> Result<Option<Contact>, StoreError> {
+        self.reader.read(move |connection| rows::contact(connection, id)).await
+    }
+
+    async fn dead_letters(&self, page: PageRequest) -> Result<Page<DeadLetter>, StoreError> {
+        self.reader.read(move |connection| reader::dead_letters(connection, &page)).await
+    }
+
+    async fn dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, StoreError> {
+        self.reader.read(move |connection| rows::dead_letter(connection, id)).await
+    }
+
+    async fn requeue(&self, requeue: Requeue) -> Result<Applied, StoreError> {
+        self.writer.call(move |core| core.requeue(&requeue)).await
+    }
+
+    async fn master_key(&self, candidate: MasterKey) -> Result<MasterKey, StoreError> {
+        self.writer.call(move |core| core.master_key(&candidate)).await
+    }
+
+    fn room(&self) -> Room {
+        self.space.room()
+    }
+
+    fn describe(&self) -> StoreDescription {
+        self.description.clone()
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.writer.close().await;
+        self.reader.close();
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! Single rows to and from the model.
+
+use frontdesk_model::*;
+use rusqlite::{Connection, OptionalExtension, Row, types::Type};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// JSON text of a stored form. The model's types always serialise; were one not to, SQLite would refuse the row.
+pub(super) fn json<T: Serialize>(value: &T) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+/// A stored form from its JSON text.
+pub(super) fn parse<T: DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
+    serde_json::from_str(text)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(error)))
+}
+
+pub(super) fn parsed<T: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<T> {
+    parse(row.get_ref(0)?.as_str()?)
+}
+
+/// SQLite's integers are signed; places in a log are far below the bound.
+pub(super) fn place(seq: Seq) -> i64 {
+    i64::try_from(seq.0).unwrap_or(i64::MAX)
+}
+
+pub(super) fn seq(row: &Row<'_>, column: usize) -> rusqlite::Result<Seq> {
+    Ok(Seq(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0)))
+}
+
+/// A status as its bare JSON word.
+pub(super) fn word<T: Serialize>(value: &T) -> rusqlite::Result<String> {
+    Ok(json(value)?.trim_matches('"').to_owned())
+}
+
+pub(super) fn status(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<DeliveryStatus>> {
+    let word: Option<String> = row.get(column)?;
+    word.map(|word| parse(&format!("\"{word}\""))).transpose()
+}
+
+pub(super) fn conversation(connection: &Connection, id: ConversationId) -> rusqlite::Result<Option<Conversation>> {
+    connection
+        .prepare_cached("SELECT doc FROM conversations WHERE id = ?1")?
+        .query_row([id.to_bytes()], parsed)
+        .optional()
+}
+
+pub(super) fn contact(connection: &Connection, id: ContactId) -> rusqlite::Result<Option<Contact>> {
+    connection.prepare_cached("SELECT doc FROM contacts WHERE id = ?1")?.query_row([id.to_bytes()], parsed).optional()
+}
+
+pub(super) fn dead_letter(connection: &Connection, id: DeadLetterId) -> rusqlite::Result<Option<DeadLetter>> {
+    connection
+        .prepare_cached("SELECT doc FROM dead_letters WHERE id = ?1")?
+        .query_row([id.to_bytes()], parsed)
+        .optional()
+}
+
+pub(super) fn event(connection: &Connection, id: ConversationId, seq: Seq) -> rusqlite::Result<Option<Event>> {
+    connection
+        .prepare_cached("SELECT doc FROM events WHERE conversation = ?1 AND seq = ?2")?
+        .query_row((id.to_bytes(), place(seq)), parsed)
+        .optional()
+}
+
+pub(super) fn parts(connection: &Connection, id: MessageId) -> rusqlite::Result<Vec<Part>> {
+    connection
+        .prepare_cached("SELECT frozen, state FROM parts WHERE message = ?1 ORDER BY place")?
+        .query_map([id.to_bytes()], |row| {
+            Ok(Part { frozen: parse(row.get_ref(0)?.as_str()?)?, state: parse(row.get_ref(1)?.as_str()?)? })
+        })?
+        .collect()
+}
+
+pub(super) fn delivery(connection: &Connection, id: MessageId) -> rusqlite::Result<Option<Delivery>> {
+    let status = connection
+        .prepare_cached("SELECT status FROM messages WHERE id = ?1")?
+        .query_row([id.to_bytes()], |row| status(row, 0))
+        .optional()?
+        .flatten();
+    match status {
+        Some(status) => Ok(Some(Delivery { status, parts: parts(connection, id)? })),
+        None => Ok(None),
+    }
+}
+
+/// 16 bytes of an id.
+pub(super) fn id_bytes(row: &Row<'_>, column: usize) -> rusqlite::Result<[u8; 16]> {
+    row.get(column)
+}

@@ -1,0 +1,235 @@
+//! The writing verbs, each inside the transaction that the writer opened.
+
+use frontdesk_model::*;
+use rusqlite::OptionalExtension;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    effects::{Change, lane_number, load},
+    rows::{self, json, parse, parsed},
+    writer::{Core, Failure},
+};
+
+/// How long an operation repeats its answer.
+const REPEATS_MILLIS: i64 = 10 * 60 * 1000;
+/// Old operations are swept once in so many writes.
+const SWEEP_EVERY: u32 = 1024;
+
+/// Where operations of a verb are remembered.
+#[derive(Clone, Copy)]
+enum Memory {
+    /// In the database: the caller may come again after a restart.
+    Stored,
+    /// With the leases: the caller cannot outlive the process.
+    Process,
+}
+
+impl Core {
+    pub(super) fn commit_inbound(&mut self, inbound: &CommitInbound) -> Result<Committed, Failure> {
+        let known = self
+            .connection
+            .prepare_cached("SELECT conversation, message FROM dedupe WHERE key = ?1")?
+            .query_row([inbound.dedupe.0], |row| Ok((rows::id_bytes(row, 0)?, rows::id_bytes(row, 1)?)))
+            .optional()?;
+        if let Some((conversation, message)) = known {
+            return Ok(Committed::Duplicate {
+                conversation: ConversationId::from_bytes(conversation),
+                message: MessageId::from_bytes(message),
+            });
+        }
+        let thread = &inbound.thread;
+        let existing = self
+            .connection
+            .prepare_cached("SELECT doc FROM conversations WHERE kind = ?1 AND account = ?2 AND thread = ?3")?
+            .query_row((thread.kind.as_str(), thread.account.as_str(), thread.thread.as_str()), parsed::<Conversation>)
+            .optional()?;
+        let conversation = existing.unwrap_or_else(|| new_conversation(inbound));
+        let id = conversation.id;
+        let mut change = Change::new(&self.connection, conversation);
+        change.apply(&inbound.effects)?;
+        let seq = change.conversation.last_seq;
+        change.write()?;
+        self.connection
+            .prepare_cached("INSERT INTO dedupe (key, conversation, message) VALUES (?1, ?2, ?3)")?
+            .execute((inbound.dedupe.0, id.to_bytes(), inbound.message.to_bytes()))?;
+        Ok(Committed::New { conversation: id, seq })
+    }
+
+    pub(super) fn append(&mut self, append: &Append) -> Result<Applied, Failure> {
+        self.once(append.operation, Memory::Stored, |core| {
+            let Some(conversation) = load(&core.connection, append.conversation)? else {
+                return Ok(Applied::NotFound);
+            };
+            let mut change = Change::new(&core.connection, conversation);
+            if let Some(failed) = change.failed_guard(&append.guards)? {
+                return Ok(Applied::Guarded { failed, version: change.conversation.version });
+            }
+            change.apply(&append.effects)?;
+            change.write()
+        })
+    }
+
+    pub(super) fn settle(&mut self, settle: &Settle) -> Result<Applied, Failure> {
+        self.once(settle.operation, Memory::Process, |core| {
+            let Some(held) = core.held(settle.claim)? else { return Ok(Applied::LeaseLost) };
+            let Some(conversation) = load(&core.connection, held.conversation)? else { return Ok(Applied::NotFound) };
+            let mut change = Change::new(&core.connection, conversation);
+            if let Some(failed) = change.failed_guard(&settle.guards)? {
+                return Ok(Applied::Guarded { failed, version: change.conversation.version });
+            }
+            if settle.then == Then::Advance {
+                // Before the effects: those that move the lane have the last word.
+                core.advance(&held)?;
+                core.let_go(settle.claim)?;
+            }
+            change.apply(&settle.effects)?;
+            if settle.effects.is_empty() {
+                let Conversation { version, last_seq, .. } = change.conversation;
+                return Ok(Applied::Done { version, last_seq });
+            }
+            change.write()
+        })
+    }
+
+    pub(super) fn release(&mut self, release: &Release) -> Result<Held, Failure> {
+        self.once(release.operation, Memory::Process, |core| {
+            let Some(held) = core.held(release.claim)? else { return Ok(Held::Gone) };
+            core.let_go(release.claim)?;
+            core.connection
+                .prepare_cached(
+                    "UPDATE lanes SET not_before = ?3, waiting = ?4, progress = ?5 WHERE conversation = ?1 AND lane = ?2",
+                )?
+                .execute((
+                    held.conversation.to_bytes(),
+                    lane_number(held.lane),
+                    release.until.as_millis(),
+                    release.waiting.as_ref().map(json).transpose()?,
+                    json(&release.progress)?,
+                ))?;
+            Ok(Held::Yes)
+        })
+    }
+
+    pub(super) fn wake(&mut self, waiting: &Waiting) -> Result<u64, Failure> {
+        let now = self.clock.now().as_millis();
+        let woken = self
+            .connection
+            .prepare_cached(
+                "UPDATE lanes SET not_before = ?2, waiting = NULL
+                 WHERE (head > cursor OR redo IS NOT NULL) AND waiting = ?1 AND not_before > ?2",
+            )?
+            .execute((json(waiting)?, now))?;
+        Ok(woken as u64)
+    }
+
+    pub(super) fn requeue(&mut self, requeue: &Requeue) -> Result<Applied, Failure> {
+        self.once(requeue.operation, Memory::Stored, |core| {
+            let Some(letter) = rows::dead_letter(&core.connection, requeue.dead_letter)? else {
+                return Ok(Applied::NotFound);
+            };
+            let Some(conversation) = load(&core.connection, letter.conversation)? else { return Ok(Applied::NotFound) };
+            let mut change = Change::new(&core.connection, conversation).ending(letter.id);
+            change.apply(&requeue.effects)?;
+            core.connection
+                .prepare_cached("DELETE FROM dead_letters WHERE id = ?1")?
+                .execute([letter.id.to_bytes()])?;
+            if requeue.end == DeadLetterEnd::Replay {
+                core.redo(&letter)?;
+            }
+            change.write()
+        })
+    }
+
+    pub(super) fn master_key(&mut self, candidate: &MasterKey) -> Result<MasterKey, Failure> {
+        let connection = &self.connection;
+        connection
+            .prepare_cached("INSERT INTO meta (name, value) VALUES ('master_key', ?1) ON CONFLICT DO NOTHING")?
+            .execute([candidate.key.expose().as_slice()])?;
+        connection
+            .prepare_cached(
+                "INSERT INTO meta (name, value) SELECT 'master_key_id', ?1 FROM meta
+                 WHERE name = 'master_key' AND value = ?2 ON CONFLICT DO NOTHING",
+            )?
+            .execute((candidate.id.as_str(), candidate.key.expose().as_slice()))?;
+        let read = |name: &str| {
+            connection.prepare_cached("SELECT value FROM meta WHERE name = ?1").map(|s| (s, name.to_owned()))
+        };
+        let (mut statement, name) = read("master_key")?;
+        let key: [u8; 32] = statement.query_row([name], |row| row.get(0))?;
+        let (mut statement, name) = read("master_key_id")?;
+        let id: String = statement.query_row([name], |row| row.get(0))?;
+        Ok(MasterKey { id, key: Secret::new(key) })
+    }
+
+    /// Carries an operation out once; repeated, it gives its first answer. Looked at before any fence.
+    fn once<T: Serialize + DeserializeOwned>(
+        &mut self,
+        operation: OperationId,
+        memory: Memory,
+        run: impl FnOnce(&mut Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let (look, keep) = match memory {
+            Memory::Stored => (
+                "SELECT answer FROM operations WHERE id = ?1 AND at > ?2",
+                "INSERT OR REPLACE INTO operations (id, at, answer) VALUES (?1, ?2, ?3)",
+            ),
+            Memory::Process => (
+                "SELECT answer FROM temp.recent WHERE id = ?1 AND at > ?2",
+                "INSERT OR REPLACE INTO temp.recent (id, at, answer) VALUES (?1, ?2, ?3)",
+            ),
+        };
+        let now = self.clock.now().as_millis();
+        let oldest = now - REPEATS_MILLIS;
+        let before = self
+            .connection
+            .prepare_cached(look)?
+            .query_row((operation.to_bytes(), oldest), |row| row.get::<_, String>(0))
+            .optional()?;
+        if let Some(answer) = before {
+            return Ok(parse(&answer)?);
+        }
+        let answer = run(self)?;
+        self.connection.prepare_cached(keep)?.execute((operation.to_bytes(), now, json(&answer)?))?;
+        self.sweep(oldest)?;
+        Ok(answer)
+    }
+
+    /// Forgets operations whose time is over, and the oldest of the process when there are too many of them: their
+    /// callers got their answers, as nothing lies between them and this thread that could lose one.
+    fn sweep(&mut self, oldest: i64) -> Result<(), Failure> {
+        self.unswept += 1;
+        if self.unswept < SWEEP_EVERY {
+            return Ok(());
+        }
+        self.unswept = 0;
+        self.connection.prepare_cached("DELETE FROM operations WHERE at <= ?1")?.execute([oldest])?;
+        self.connection.prepare_cached("DELETE FROM temp.recent WHERE at <= ?1")?.execute([oldest])?;
+        self.connection
+            .prepare_cached(
+                "DELETE FROM temp.recent WHERE at <
+                    (SELECT at FROM temp.recent ORDER BY at DESC LIMIT 1 OFFSET 20000)",
+            )?
+            .execute([])?;
+        Ok(())
+    }
+}
+
+fn new_conversation(inbound: &CommitInbound) -> Conversation {
+    let new = &inbound.new;
+    Conversation {
+        id: new.id,
+        channel: new.channel.clone(),
+        thread: inbound.thread.clone(),
+        status: Status::Open,
+        owner: new.owner,
+        attention: None,
+        version: Version(0),
+        subject: new.subject.clone(),
+        participants: Vec::new(),
+        last_seq: Seq::ZERO,
+        unanswered_from: None,
+        discarded: Vec::new(),
+        created_at: new.at,
+        updated_at: new.at,
+    }
+}
