@@ -18,7 +18,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use frontdesk_model::{Claim, Direction, Effect, Guard, Lane, Message, Owner, Progress, Then, Waiting};
 
 use crate::{
-    health::{Admit, Backoff, Blow, Health, Turned},
+    health::{Admit, Backoff, Blow, Health, ProbeGuard, Turned},
     lane::{Gate, Lease, Lost, Settled, Work},
     options::AgentOptions,
     reply::Reply,
@@ -259,11 +259,10 @@ impl Work for AgentWork {
     }
 
     async fn work(&self, claim: Claim, lease: Arc<Lease>) {
+        let _probe = ProbeGuard(&self.health);
         let ended = self.attempt(&claim, &lease).await;
         if ended.is_err() {
             tracing::warn!(conversation = %claim.conversation.id, "a claim was lost; its work will be done again");
         }
-        // Whatever happened, nobody waits for this probe any longer.
-        self.health.unprobed();
     }
 }

@@ -22,7 +22,7 @@ use frontdesk_model::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    health::{Admit, Backoff, Blow, Health, Turned},
+    health::{Admit, Backoff, Blow, Health, ProbeGuard, Turned},
     keys::jitter,
     lane::{Gate, Lease, Lost, Settled, Work},
     rules::{DeadWork, delivered},
@@ -73,6 +73,12 @@ enum Next {
     Part,
     /// The message is done or parked; the claim has ended.
     Ended,
+}
+
+/// A channel's leave to send one part.
+struct Permit<'a> {
+    _place: OwnedSemaphorePermit,
+    _probe: Option<ProbeGuard<'a>>,
 }
 
 /// One message on its way out.
@@ -174,10 +180,15 @@ impl DeliveryWork {
     }
 
     /// The channel's leave to send. `None`: the claim was given back, to wait elsewhere.
-    async fn permit(&self, journey: &Journey<'_>) -> Option<OwnedSemaphorePermit> {
+    async fn permit<'a>(&self, journey: &Journey<'a>) -> Option<Permit<'a>> {
         let gate = &journey.channel.gate;
+        let mut probe = None;
         let wait = match gate.health.admit(self.shared.clock.boot()) {
-            Admit::Freely | Admit::Probe => None,
+            Admit::Freely => None,
+            Admit::Probe => {
+                probe = Some(ProbeGuard(&gate.health));
+                None
+            }
             Admit::Wait(span) if span <= PERMIT_WAIT => {
                 self.shared.clock.sleep(span).await;
                 None
@@ -194,10 +205,9 @@ impl DeliveryWork {
             () = self.shared.clock.sleep(PERMIT_WAIT) => None,
         };
         if permit.is_none() {
-            gate.health.unprobed();
             self.park(journey.claim, journey.lease, PERMIT_WAIT, journey.claim.progress).await;
         }
-        permit
+        permit.map(|place| Permit { _place: place, _probe: probe })
     }
 
     async fn conclude(&self, journey: &mut Journey<'_>, index: usize, outcome: Outcome) -> Result<Next, Lost> {

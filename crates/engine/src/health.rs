@@ -92,6 +92,15 @@ pub(crate) enum Turned {
     Not,
 }
 
+/// Sees to it that a probe that is cut short (its claim lost, its task dropped) is not waited for for ever.
+pub(crate) struct ProbeGuard<'a>(pub(crate) &'a Health);
+
+impl Drop for ProbeGuard<'_> {
+    fn drop(&mut self) {
+        self.0.unprobed();
+    }
+}
+
 impl Health {
     pub(crate) fn new(backoff: Backoff) -> Self {
         Self { state: Mutex::default(), changed: Notify::new(), backoff }
@@ -107,7 +116,7 @@ impl Health {
         self.changed.notified().await;
     }
 
-    /// May something be sent? A `Probe` must be followed by a report or by [`Health::unprobed`].
+    /// May something be sent? A `Probe` must be followed by a report or by [`Health::unprobed`]: hold a [`ProbeGuard`].
     pub(crate) fn admit(&self, now: Duration) -> Admit {
         let mut state = self.state();
         if let Some(until) = state.paused_until {
@@ -249,6 +258,16 @@ mod tests {
         assert!(matches!(health.admit(later), Admit::Wait(_)), "a second one beside the probe");
         assert_eq!(health.succeeded(conversation(3), later), Turned::Well);
         assert_eq!(health.admit(later), Admit::Freely);
+    }
+
+    #[test]
+    fn a_probe_that_is_cut_short_makes_way_for_the_next() {
+        let health = health();
+        health.failed(conversation(1), Blow::ToAll, None, SECOND);
+        let later = 3 * SECOND;
+        assert_eq!(health.admit(later), Admit::Probe);
+        drop(ProbeGuard(&health));
+        assert_eq!(health.admit(later), Admit::Probe);
     }
 
     #[test]

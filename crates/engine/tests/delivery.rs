@@ -125,7 +125,7 @@ async fn an_unwell_channel_is_tried_along_the_ladder_for_more_than_a_day_and_the
     let id = world.write("t", "1", "hello").await.conversation;
     say(&world, id, "a").await;
     let start = world.clock.now();
-    world.advance_until(20 * SECOND, "the ladder's end", || async { !world.dead_letters().await.is_empty() }).await;
+    world.advance_until(25 * SECOND, "the ladder's end", || async { !world.dead_letters().await.is_empty() }).await;
     let lasted = world.clock.now().since(start);
     assert!(lasted > Duration::from_secs(27 * 3600), "ended after {lasted:?}");
     assert_eq!(channel.sent().len(), 8, "the first try and one per rung");

@@ -1,7 +1,7 @@
 //! The reply format: what is understood, and what is said about the rest.
 #![allow(clippy::unwrap_used, missing_docs)] // a test may stop at the first surprise
 
-use frontdesk_engine::{Action, BadReply, Reply, ReplyMessage, parse_reply};
+use frontdesk_engine::{Action, Reply, ReplyMessage, parse_reply};
 use frontdesk_model::{Content, Version};
 use proptest::prelude::*;
 
@@ -69,7 +69,7 @@ fn what_is_not_a_reply_is_named_without_repeating_it() {
 #[test]
 fn t29_depth_is_an_error_and_not_a_crash() {
     let deep = "[".repeat(100_000);
-    assert!(matches!(parse_reply(deep.as_bytes()), Err(BadReply::NotJson(_))));
+    assert!(parse_reply(deep.as_bytes()).is_err());
     let deep = format!("{{\"messages\":{deep}");
     assert!(parse_reply(deep.as_bytes()).is_err());
 }
