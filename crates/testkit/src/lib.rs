@@ -1,4 +1,5 @@
 //! For tests only.
 
 pub mod clock;
+pub mod daemon;
 pub mod far_end;
