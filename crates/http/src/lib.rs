@@ -1,1 +1,30 @@
-//! Empty for the first commit.
+//! The HTTP interface: the API, health, and the mount points of the channels' own routes.
+//!
+//! A connection is taken in [`serve`], which holds every client to time and size limits before a handler sees anything.
+//! A request then goes through the [`router`]: `answer` puts the bounds of one request and the headers of every answer
+//! around it, `auth` tells who asks, `conversations`, `dead_letters` and `health` read and write through
+//! [`frontdesk_engine::Desk`], and `mount` hands requests under `/v1/channels/{channel}` to the routes that the
+//! channels brought along, without knowing what they do. Every error leaves as a [`ProblemKind`].
+//!
+//! What must never be: a channel's or a store's name in here; a token, a raw path, a header or a body in a log line; a body
+//! read before its sender is known to be allowed in; a wait for a client without an end.
+
+mod answer;
+mod auth;
+mod body;
+mod conversations;
+mod dead_letters;
+mod health;
+mod mount;
+mod options;
+mod patch;
+mod patience;
+mod problem;
+mod query;
+mod routes;
+mod serve;
+
+pub use options::{HttpOptions, Limits, MountedChannel, Scope, ScopeSet, TokenGrant, UnknownScope};
+pub use problem::ProblemKind;
+pub use routes::router;
+pub use serve::serve;

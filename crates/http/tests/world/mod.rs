@@ -1,0 +1,198 @@
+//! A real engine over a real store, served on a real socket; a channel with routes of every temper; and a client that
+//! speaks bytes, so that it can misbehave.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    dead_code,
+    unused_imports,
+    missing_docs,
+    unreachable_pub
+)] // tests may stop at the first surprise; not every test file uses everything
+
+mod booth;
+mod client;
+mod log;
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use frontdesk_engine::{ConnectedChannel, Engine, EngineOptions};
+use frontdesk_http::{HttpOptions, Limits, MountedChannel, Scope, TokenGrant};
+use frontdesk_model::*;
+use frontdesk_store::{SqliteOptions, SqliteStore};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+
+pub use booth::{Booth, LARGE};
+pub use client::{Answer, Client, request};
+pub use log::Log;
+
+pub const ADMIN: &str = "token-of-the-admin";
+pub const DESK: &str = "token-of-mia";
+pub const AGENT: &str = "token-of-the-bot";
+pub const INGEST: &str = "token-of-the-shop-system";
+/// Everything, on the channel `annex` only.
+pub const ANNEX: &str = "token-held-to-the-annex";
+/// Everything, nowhere.
+pub const NOWHERE: &str = "token-held-to-nothing";
+
+/// Everything around one listener.
+pub struct World {
+    pub address: SocketAddr,
+    pub booth: Booth,
+    pub engine: Engine,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<()>,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(Limits::default()).await
+    }
+
+    pub async fn with(limits: Limits) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteOptions { min_free: 0, ..SqliteOptions::default() };
+        let store = SqliteStore::open(folder.path(), options, Arc::new(WallClock)).unwrap();
+        let booth = Booth::default();
+        let channels = ["shop", "annex"].map(|name| ConnectedChannel {
+            name: name.parse().unwrap(),
+            kind: "booth".parse().unwrap(),
+            account: name.parse().unwrap(),
+            adapter: Arc::new(booth.clone()),
+        });
+        let options =
+            EngineOptions { public_url: "https://desk.example.com".into(), agent: None, channels: channels.to_vec() };
+        let engine = Engine::start(Arc::new(store), Arc::new(WallClock), options).await.unwrap();
+        let mounted = channels.map(|channel| MountedChannel {
+            routes: channel.adapter.routes(engine.inbox(&channel.name).unwrap()),
+            name: channel.name,
+        });
+        let options = HttpOptions { tokens: tokens(), limits: limits.clone() };
+        let router = frontdesk_http::router(engine.desk(), mounted.to_vec(), options);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = tokio::spawn(frontdesk_http::serve(listener, router, limits, async {
+            let _ = stopped.await;
+        }));
+        Self { address, booth, engine, stop: Some(stop), served, _folder: folder }
+    }
+
+    pub async fn client(&self) -> Client {
+        Client::connect(self.address).await
+    }
+
+    /// One request on a connection of its own.
+    pub async fn ask(&self, method: &str, path: &str, token: &str, body: Option<Value>) -> Answer {
+        self.client().await.ask(method, path, token, body).await
+    }
+
+    pub async fn get(&self, path: &str, token: &str) -> Answer {
+        self.ask("GET", path, token, None).await
+    }
+
+    /// A customer writes; returns the conversation's id.
+    pub async fn write(&self, channel: &str, thread: &str, text: &str) -> String {
+        let path = format!("/v1/channels/{channel}/messages");
+        let answer = self.ask("POST", &path, INGEST, Some(json!({"thread": thread, "text": text}))).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        answer.json["conversation_id"].as_str().unwrap().to_owned()
+    }
+
+    /// A conversation that the agent owns.
+    pub async fn write_to_agent(&self, thread: &str) -> String {
+        let id = self.write("shop", thread, "Where is my order?").await;
+        let path = format!("/v1/conversations/{id}");
+        let answer = self.ask("PATCH", &path, DESK, Some(json!({"owner": "agent"}))).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        id
+    }
+
+    /// A dead letter: a reply that the channel refuses.
+    pub async fn dead_letter(&self, channel: &str, thread: &str) -> Value {
+        let id = self.write(channel, thread, "Where is my order?").await;
+        let path = format!("/v1/conversations/{id}/messages");
+        let answer = self.ask("POST", &path, ADMIN, Some(json!({"text": booth::REFUSED}))).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        soon("a dead letter", async {
+            loop {
+                let letters = self.get("/v1/dead-letters", ADMIN).await.json;
+                let found = letters["data"].as_array().unwrap().iter().find(|row| row["conversation_id"] == *id);
+                if let Some(found) = found {
+                    return found.clone();
+                }
+                // The far end's refusal is stored by the engine's worker, which nothing signals.
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
+    }
+
+    /// Tells the listener to stop.
+    pub fn stop(&mut self) {
+        let _ = self.stop.take().unwrap().send(());
+    }
+
+    /// Waits until the last connection has ended.
+    pub async fn stopped(self) {
+        soon("the end of serving", self.served).await.unwrap();
+    }
+}
+
+fn tokens() -> Vec<TokenGrant> {
+    let grant = |name: &str, token: &str, scopes: &[Scope], channels: Option<&[&str]>| TokenGrant {
+        name: name.to_owned(),
+        token: Secret::new(token.to_owned()),
+        scopes: scopes.iter().copied().collect(),
+        channels: channels.map(|names| names.iter().map(|name| name.parse().unwrap()).collect()),
+    };
+    vec![
+        grant("root", ADMIN, &[Scope::Admin], None),
+        grant("Mia", DESK, &[Scope::Desk], None),
+        grant("bot", AGENT, &[Scope::Agent], None),
+        grant("system", INGEST, &[Scope::Ingest], None),
+        grant("annex", ANNEX, &[Scope::Ingest, Scope::Desk, Scope::Admin], Some(&["annex"])),
+        grant("nowhere", NOWHERE, &[Scope::Admin], Some(&[])),
+    ]
+}
+
+/// The machine's own time: nothing here waits for a lease or a ladder.
+#[derive(Debug)]
+struct WallClock;
+
+impl Clock for WallClock {
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap())
+    }
+
+    fn boot(&self) -> Duration {
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap()
+    }
+
+    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(span))
+    }
+}
+
+/// A deadline for what should happen at once.
+pub async fn soon<T>(what: &str, wait: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap_or_else(|_| panic!("not in time: {what}"))
+}
+
+/// Ids, times and opaque pages are different on every run: their kinds are what a snapshot can hold.
+pub fn steady(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), steady(value))).collect(),
+        Value::Array(items) => items.iter().map(steady).collect(),
+        Value::String(text) if text.len() == 30 && text.as_bytes()[3] == b'_' => json!(format!("[{}]", &text[..3])),
+        Value::String(text) if text.parse::<Timestamp>().is_ok() => json!("[time]"),
+        other => other.clone(),
+    }
+}
