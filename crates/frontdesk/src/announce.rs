@@ -1,0 +1,47 @@
+//! The lines at the start, for the person who started it: what runs, what a power cut can lose, which channels, where, and
+//! how to use the keys that were made.
+
+use std::{fmt::Write as _, io::Write as _};
+
+use frontdesk_model::StoreDescription;
+
+use crate::{
+    config::{Colour, Config, as_text},
+    keys::{Keys, Origin},
+};
+
+/// Writes the lines to standard error. No secret among them: keys are named by their files.
+pub(crate) fn announce(config: &Config, keys: &Keys, store: &StoreDescription, public_url: &str) {
+    // A closed standard error is no reason not to serve.
+    let _ = std::io::stderr().write_all(lines(config, keys, store, public_url).as_bytes());
+}
+
+fn lines(config: &Config, keys: &Keys, store: &StoreDescription, public_url: &str) -> String {
+    let mut text = format!("Frontdesk {}\n", env!("CARGO_PKG_VERSION"));
+    let mut line = |name: &str, what: &str| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {name:<9} {what}");
+    };
+    line("store", &format!("{}: {}", store.name, store.durability));
+    match &config.agent {
+        Some(agent) => {
+            let signed = keys.agent.as_ref().map(|key| format!(", signed with {}", key.path.display()));
+            line("agent", &format!("{}{}", agent.url.origin().ascii_serialization(), signed.unwrap_or_default()));
+        }
+        None => line("agent", "none: messages are kept, and the desk owns new conversations"),
+    }
+    for channel in &config.channels {
+        line("channel", &format!("{} ({}), at {public_url}/v1/channels/{}", channel.name, channel.kind, channel.name));
+    }
+    for key in &keys.channels {
+        let what = match key.origin {
+            Origin::Made => "made now for",
+            Origin::Read => "for",
+        };
+        let path = key.path.display();
+        line("key", &format!("{path} ({what} {}): -H \"Authorization: Bearer $(cat {path})\"", key.channel));
+    }
+    line("listening", &format!("http://{} (API under /v1, health at /readyz)", config.server.listen));
+    text.push_str(&as_text(&config.file, &config.warnings, Colour::Off));
+    text
+}

@@ -1,0 +1,182 @@
+//! `channels.toml`: read once, checked once, and then a [`Config`] that cannot be wrong.
+//!
+//! The way of a configuration: `source` reads the file and lays the environment over it (`environment`), every value
+//! with its place; `checker` holds each table against the keys it may have, fetching secrets (`secrets`) and reading
+//! spans and sizes (`units`); `sections` and `channels` check what is more than shape. Everything wrong is collected
+//! as a [`Finding`] with its line, its key and the mend, so that one look at the report mends the whole file.
+//!
+//! What must never be: a value of the configuration in a finding, in a log or in a `Debug` (any of them may be a secret
+//! in the wrong place); a table or key that is silently ignored; a second check further inside.
+
+mod channels;
+mod checker;
+mod environment;
+mod finding;
+mod nearest;
+mod secrets;
+mod sections;
+mod source;
+mod units;
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use frontdesk_http::TokenGrant;
+use frontdesk_model::{ChannelConfig, ChannelName, Kind, KindName, Secret};
+use frontdesk_store::Durability;
+use url::Url;
+
+use self::{checker::Checker, finding::shown_name, source::Content};
+pub use self::{
+    environment::Environment,
+    finding::{Colour, Finding, Place, Refused, Severity, as_json, as_text},
+};
+
+/// What is read when nothing else is named.
+pub const DEFAULT_FILE: &str = "channels.toml";
+
+/// A checked configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// `[server]`.
+    pub server: Server,
+    /// `[tokens.NAME]`, by name; a token that is being changed appears once for each of its values.
+    pub tokens: Vec<TokenGrant>,
+    /// `[store]`.
+    pub store: Store,
+    /// `[agent]`; without it messages wait.
+    pub agent: Option<Agent>,
+    /// `[channels.NAME]`, by name; no two speak as the same account.
+    pub channels: Vec<ConfiguredChannel>,
+    /// What looks wrong but stops nobody.
+    pub warnings: Vec<Finding>,
+}
+
+/// Where the API is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// The address and port.
+    pub listen: SocketAddr,
+    /// How the daemon is reached from outside, without a final slash.
+    pub public_url: Option<String>,
+}
+
+/// Where everything is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Store {
+    /// The folder of the SQLite store.
+    pub folder: PathBuf,
+    /// What a power cut may take.
+    pub durability: Durability,
+    /// Nothing new is taken when the disk has less left, in bytes.
+    pub min_free: u64,
+}
+
+/// The one agent endpoint.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// Where events are posted.
+    pub url: Url,
+    /// Standard Webhooks secrets, checked; all of them sign. Empty: the one that was made at the first start.
+    pub secrets: Vec<Secret>,
+    /// Longest wait for the first byte of an answer, and between two: 1 s to 10 min.
+    pub timeout: Duration,
+    /// How many earlier messages go along with an event: at most 200.
+    pub history: usize,
+    /// At most this many requests at once: 1 to 4096.
+    pub concurrency: usize,
+}
+
+/// Addresses may carry a key in their path or query, so only the host is shown.
+impl fmt::Debug for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Agent")
+            .field("url", &self.url.origin().ascii_serialization())
+            .field("secrets", &self.secrets)
+            .field("timeout", &self.timeout)
+            .field("history", &self.history)
+            .field("concurrency", &self.concurrency)
+            .finish()
+    }
+}
+
+/// One channel, checked by its kind.
+#[derive(Debug)]
+pub struct ConfiguredChannel {
+    /// Its name.
+    pub name: ChannelName,
+    /// Its kind.
+    pub kind: KindName,
+    /// Its settings.
+    pub config: Box<dyn ChannelConfig>,
+}
+
+/// The configuration's file: what the command line names, else what `FRONTDESK_CONFIG` names, else [`DEFAULT_FILE`].
+#[must_use]
+pub fn locate(named: Option<&Path>, environment: &Environment) -> PathBuf {
+    let variable = || environment.get("FRONTDESK_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+    named.map(Path::to_owned).or_else(variable).unwrap_or_else(|| PathBuf::from(DEFAULT_FILE))
+}
+
+impl Config {
+    /// Reads and checks a configuration. Touches nothing but the file and the files of secrets that it names.
+    ///
+    /// # Errors
+    /// Every mistake at once.
+    pub fn load(file: &Path, environment: &Environment, kinds: &[&dyn Kind]) -> Result<Self, Refused> {
+        let (tree, findings) = source::read(file, environment);
+        let base = base(file, environment);
+        let mut checker = Checker { environment, base: &base, findings };
+        let config = tree.and_then(|tree| assemble(&mut checker, file, tree.content, kinds));
+        let mut findings = checker.findings;
+        findings.sort_by(Finding::reading_order);
+        let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
+        match config {
+            Some(config) if !refused => Ok(Self { warnings: findings, ..config }),
+            _ => Err(Refused { file: file.to_owned(), findings }),
+        }
+    }
+}
+
+/// Where relative paths start: the state's folder under systemd, else the file's.
+fn base(file: &Path, environment: &Environment) -> PathBuf {
+    // systemd separates several by colons; the first is the service's main one.
+    let state =
+        environment.get("STATE_DIRECTORY").and_then(|all| all.split(':').next()).filter(|first| !first.is_empty());
+    state.map_or_else(|| file.parent().unwrap_or(Path::new("")).to_owned(), PathBuf::from)
+}
+
+fn assemble(checker: &mut Checker<'_>, file: &Path, content: Content, kinds: &[&dyn Kind]) -> Option<Config> {
+    let Content::Table(tables) = content else { return None };
+    let known = BTreeSet::from(sections::TABLES);
+    for (name, node) in tables.iter().filter(|(name, _)| !known.contains(name.as_str())) {
+        let sort = if matches!(node.content, Content::Table(_)) { "table" } else { "key outside of all tables" };
+        let wrong = checker::unknown(sort, name, &known, "the tables are");
+        checker.find(Severity::Error, &node.place, &shown_name(name), None, wrong);
+    }
+    let names: BTreeSet<&str> = match tables.get("channels").map(|node| &node.content) {
+        Some(Content::Table(channels)) => channels.keys().map(String::as_str).collect(),
+        _ => BTreeSet::new(),
+    };
+    let server = sections::server(checker, tables.get("server"));
+    let tokens = sections::tokens(checker, tables.get("tokens"), &names);
+    let store = sections::store(checker, tables.get("store"));
+    let agent = sections::agent(checker, tables.get("agent"));
+    let channels = channels::channels(checker, tables.get("channels"), kinds);
+    Some(Config {
+        file: file.to_owned(),
+        server: server?,
+        tokens,
+        store: store?,
+        agent,
+        channels,
+        warnings: Vec::new(),
+    })
+}

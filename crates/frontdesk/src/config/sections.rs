@@ -1,0 +1,332 @@
+//! Our own sections: their keys, and what is checked about them beyond the shape of a value.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use frontdesk_http::{Scope, TokenGrant};
+use frontdesk_model::{ChannelName, Key, Need, Problem, Secret, Shape};
+use frontdesk_store::Durability;
+use url::{Host, Url};
+
+use super::{
+    Agent, Server, Store,
+    checker::{Checker, Table, Wrong, unknown},
+    finding::{Place, Severity, shown_name},
+    source::Node,
+};
+
+/// Every table of the file.
+pub(super) const TABLES: [&str; 5] = ["agent", "channels", "server", "store", "tokens"];
+
+const LISTEN: &str = "127.0.0.1:8080";
+const STORE_URL: &str = "sqlite:./data";
+const MIN_FREE: u64 = 256_000_000;
+const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT_LEAST: Duration = Duration::from_secs(1);
+const TIMEOUT_MOST: Duration = Duration::from_secs(600);
+const HISTORY: u64 = 20;
+const CONCURRENCY: u64 = 256;
+/// Shorter ones can be guessed.
+const TOKEN_LETTERS: usize = 16;
+/// What Standard Webhooks asks of a secret's bytes.
+const WEBHOOK_SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+
+const fn optional(name: &'static str, shape: Shape, doc: &'static str) -> Key {
+    Key { name, shape, need: Need::Optional, doc }
+}
+
+const fn required(name: &'static str, shape: Shape, doc: &'static str) -> Key {
+    Key { name, shape, need: Need::Required, doc }
+}
+
+/// `[server]`.
+pub(super) const SERVER: &[Key] = &[
+    optional("listen", Shape::Text, "the address and port that the API is served on"),
+    optional("public_url", Shape::HttpUrl, "how this daemon is reached from outside"),
+];
+
+/// `[tokens.NAME]`.
+pub(super) const TOKEN: &[Key] = &[
+    required("token", Shape::Secrets, "what is sent as Authorization: Bearer ..."),
+    required("scopes", Shape::Texts, "what it may do: agent, ingest, desk, admin"),
+    optional("channels", Shape::Texts, "the channels it is held to"),
+];
+
+/// `[store]`.
+pub(super) const STORE: &[Key] = &[
+    optional("url", Shape::Text, "where everything is kept"),
+    optional("durability", Shape::Choice(&["strict", "relaxed"]), "what a power cut may take"),
+    optional("min_free", Shape::Size, "nothing new is taken when the disk has less left"),
+];
+
+/// `[agent]`.
+pub(super) const AGENT: &[Key] = &[
+    required("url", Shape::HttpUrl, "where events are posted"),
+    optional("protocol", Shape::Choice(&["frontdesk"]), "what is spoken there"),
+    optional("secret", Shape::Secrets, "what events are signed with, whsec_..."),
+    optional("timeout", Shape::Span, "longest wait for an answer's first byte, and between two"),
+    optional("history", Shape::Whole(0, 200), "how many earlier messages go along"),
+    optional("concurrency", Shape::Whole(1, 4096), "most requests at once"),
+];
+
+fn problem(key: &'static str, what: &str, mend: impl Into<String>) -> Problem {
+    Problem { key, what: what.into(), mend: mend.into() }
+}
+
+/// An empty table when it is left out.
+fn section(checker: &mut Checker<'_>, node: Option<&Node>, name: &str, keys: &[Key]) -> Option<Table> {
+    match node {
+        Some(node) => checker.table(node, name, keys, &[]),
+        None => {
+            let nothing = Node { place: Place::File, content: super::source::Content::Table(BTreeMap::new()) };
+            checker.table(&nothing, name, keys, &[])
+        }
+    }
+}
+
+/// `None`: something is wrong, and the checker knows what.
+pub(super) fn server(checker: &mut Checker<'_>, node: Option<&Node>) -> Option<Server> {
+    let mut table = section(checker, node, "server", SERVER)?;
+    let listen = table.settings.text("listen").unwrap_or(LISTEN).parse::<SocketAddr>();
+    if listen.is_err() {
+        let mend = "write an IP address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\"";
+        checker.complain(Severity::Error, &mut table, problem("listen", "not an address with a port", mend));
+    }
+    let public_url = table.settings.text("public_url").and_then(|text| Url::parse(text).ok());
+    match &public_url {
+        Some(url) if url.query().is_some() => {
+            let mend = "leave out everything from the question mark on";
+            checker.complain(Severity::Error, &mut table, problem("public_url", "an address with a query", mend));
+        }
+        Some(url) if in_the_clear(url) => {
+            let what = "not https, so replies and their tokens cross the network readable";
+            checker.complain(
+                Severity::Warning,
+                &mut table,
+                problem("public_url", what, "put a TLS proxy in front and write https://..."),
+            );
+        }
+        None if listen.as_ref().is_ok_and(|listen| !listen.ip().is_loopback()) => {
+            let what = "missing, so events name the listening address for replies, which others may not reach";
+            checker.complain(
+                Severity::Warning,
+                &mut table,
+                problem("public_url", what, "add public_url = \"https://...\""),
+            );
+        }
+        _ => {}
+    }
+    let public_url = public_url.map(|url| url.as_str().trim_end_matches('/').to_owned());
+    Some(Server { listen: listen.ok()?, public_url })
+}
+
+fn in_the_clear(url: &Url) -> bool {
+    let loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    url.scheme() == "http" && !loopback
+}
+
+/// `None`: something is wrong, and the checker knows what.
+pub(super) fn store(checker: &mut Checker<'_>, node: Option<&Node>) -> Option<Store> {
+    let mut table = section(checker, node, "store", STORE)?;
+    let folder = sqlite_folder(table.settings.text("url").unwrap_or(STORE_URL), checker.base);
+    let durability = match table.settings.text("durability") {
+        Some("relaxed") => Durability::Relaxed,
+        _ => Durability::Strict,
+    };
+    let min_free = table.settings.number("min_free").unwrap_or(MIN_FREE);
+    match folder {
+        Ok(folder) => Some(Store { folder, durability, min_free }),
+        Err(Wrong { what, mend }) => {
+            checker.complain(Severity::Error, &mut table, Problem { key: "url", what, mend });
+            None
+        }
+    }
+}
+
+fn sqlite_folder(url: &str, base: &Path) -> Result<PathBuf, Wrong> {
+    let mend = "write \"sqlite:\" and a folder, such as \"sqlite:./data\" or \"sqlite:/var/lib/frontdesk\"";
+    let refuse = |what: &str| Err(Wrong::new(what, mend));
+    let Some(rest) = url.strip_prefix("sqlite:") else {
+        return if url.starts_with("redis:") || url.starts_with("rediss:") || url.starts_with("redis+") {
+            refuse("this build keeps its data in SQLite only, not in Redis")
+        } else {
+            refuse("not a store that this build knows")
+        };
+    };
+    let folder = match rest.strip_prefix("//") {
+        Some(absolute) if absolute.starts_with('/') => absolute,
+        Some(_) => return refuse("two slashes, but no absolute path after them"),
+        None => rest,
+    };
+    if folder.is_empty() || folder.chars().any(char::is_control) {
+        return refuse("no folder");
+    }
+    Ok(base.join(folder))
+}
+
+/// `None`: there is no agent, or something is wrong, and the checker knows what.
+pub(super) fn agent(checker: &mut Checker<'_>, node: Option<&Node>) -> Option<Agent> {
+    let Some(node) = node else {
+        let wrong = Wrong::new(
+            "missing: messages are kept and wait, and nobody answers them yet",
+            "add [agent] with url = \"http://...\"",
+        );
+        checker.find(Severity::Warning, &Place::File, "agent", None, wrong);
+        return None;
+    };
+    let mut table = checker.table(node, "agent", AGENT, &[])?;
+    let url = table.settings.text("url").and_then(|text| Url::parse(text).ok());
+    if url.as_ref().is_some_and(in_the_clear) {
+        let what = "not https, so what customers write crosses the network readable";
+        checker.complain(
+            Severity::Warning,
+            &mut table,
+            problem("url", what, "write https://... unless the network is yours alone"),
+        );
+    }
+    let timeout = table.settings.span("timeout").unwrap_or(TIMEOUT);
+    if !(TIMEOUT_LEAST..=TIMEOUT_MOST).contains(&timeout) {
+        checker.complain(
+            Severity::Error,
+            &mut table,
+            problem("timeout", "out of range", "write a span from 1 s to 10 min"),
+        );
+    }
+    let secrets = table.settings.secrets("secret").to_vec();
+    if !secrets.iter().all(is_webhook_secret) {
+        let mend = format!(
+            "write whsec_ and the base64 of 24 to 64 random bytes, such as printf 'whsec_%s\\n' \"$(head -c 32 /dev/urandom | base64)\" prints; \
+             without the key one is made at the first start"
+        );
+        checker.complain(Severity::Error, &mut table, problem("secret", "not a Standard Webhooks secret", mend));
+    }
+    let number = |name, default| usize::try_from(table.settings.number(name).unwrap_or(default)).ok();
+    Some(Agent {
+        url: url?,
+        secrets,
+        timeout,
+        history: number("history", HISTORY)?,
+        concurrency: number("concurrency", CONCURRENCY)?,
+    })
+}
+
+fn is_webhook_secret(secret: &Secret) -> bool {
+    secret
+        .expose()
+        .strip_prefix("whsec_")
+        .and_then(|text| STANDARD.decode(text).ok())
+        .is_some_and(|bytes| WEBHOOK_SECRET_BYTES.contains(&bytes.len()))
+}
+
+/// Every token that is right.
+pub(super) fn tokens(checker: &mut Checker<'_>, node: Option<&Node>, channels: &BTreeSet<&str>) -> Vec<TokenGrant> {
+    let Some(entries) = node.and_then(|node| checker.entries(node, "tokens")) else { return Vec::new() };
+    let mut grants: Vec<TokenGrant> = Vec::new();
+    for (name, node) in entries {
+        let title = format!("tokens.{}", shown_name(name));
+        // The same bounds as for a channel: the name signs what the token does.
+        if ChannelName::new(name).is_err() {
+            let wrong = Wrong::new(
+                "not a token's name",
+                "use lower-case letters, digits and underscores, a letter first, at most 64",
+            );
+            checker.find(Severity::Error, &node.place, &title, None, wrong);
+        }
+        let Some(mut table) = checker.table(node, &title, TOKEN, &[]) else { continue };
+        let scopes = scopes(checker, &mut table);
+        let allowed = allowed_channels(checker, &mut table, channels);
+        for token in token_values(checker, &mut table, &grants) {
+            grants.push(TokenGrant {
+                name: name.clone(),
+                token,
+                scopes: scopes.iter().copied().collect(),
+                channels: allowed.clone(),
+            });
+        }
+    }
+    grants
+}
+
+fn scopes(checker: &mut Checker<'_>, table: &mut Table) -> Vec<Scope> {
+    let known: BTreeSet<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
+    let mut scopes = Vec::new();
+    for word in table.settings.texts("scopes").to_vec() {
+        match word.parse() {
+            Ok(scope) => scopes.push(scope),
+            Err(_) => {
+                let Wrong { what, mend } = unknown("scope", &word, &known, "there are");
+                checker.complain(Severity::Error, table, Problem { key: "scopes", what, mend });
+            }
+        }
+    }
+    if scopes.is_empty() {
+        let mend = "write at least one of agent, ingest, desk, admin";
+        checker.complain(Severity::Error, table, problem("scopes", "a token that may do nothing", mend));
+    }
+    scopes
+}
+
+/// `None`: all of them.
+fn allowed_channels(
+    checker: &mut Checker<'_>,
+    table: &mut Table,
+    channels: &BTreeSet<&str>,
+) -> Option<Vec<ChannelName>> {
+    if !table.has("channels") {
+        return None;
+    }
+    let names = table.settings.texts("channels").to_vec();
+    if names.is_empty() {
+        let mend = "name channels, or remove the key to allow all of them";
+        checker.complain(
+            Severity::Error,
+            table,
+            problem("channels", "an empty list, so the token opens nothing", mend),
+        );
+    }
+    for name in names.iter().filter(|name| !channels.contains(name.as_str())) {
+        let Wrong { what, mend } = unknown("channel", name, channels, "configured are");
+        checker.complain(Severity::Error, table, Problem { key: "channels", what, mend });
+    }
+    Some(names.iter().filter_map(|name| ChannelName::new(name).ok()).collect())
+}
+
+fn token_values(checker: &mut Checker<'_>, table: &mut Table, before: &[TokenGrant]) -> Vec<Secret> {
+    let mut values: Vec<Secret> = Vec::new();
+    for token in table.settings.secrets("token").to_vec() {
+        let text = token.expose();
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let mend = "use visible ASCII characters only: it has to travel in a header";
+            checker.complain(
+                Severity::Error,
+                table,
+                problem("token", "white space or other characters that no header carries", mend),
+            );
+        } else if text.len() < TOKEN_LETTERS {
+            let mend = "use a random one: head -c 20 /dev/urandom | base32";
+            checker.complain(
+                Severity::Warning,
+                table,
+                problem("token", "shorter than 16 characters, so it can be guessed", mend),
+            );
+        }
+        if let Some(other) = before.iter().find(|grant| grant.token == token) {
+            let what = format!("the same token as [tokens.{}]", shown_name(&other.name));
+            checker.complain(Severity::Error, table, problem("token", &what, "give each its own"));
+        } else if values.contains(&token) {
+            checker.complain(Severity::Error, table, problem("token", "the same token twice", "remove one"));
+        }
+        values.push(token);
+    }
+    values
+}

@@ -1,0 +1,31 @@
+//! Structured logs on standard error: one line per fact, as `key=value` pairs, or as JSON.
+//!
+//! At the default level no line holds a message's text, an address or a secret. Control characters in values are
+//! escaped, so that nothing from outside can forge a line.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::{filter::LevelFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// How lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// For people and `grep`.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Starts logging. `level`: `error`, `warn`, `info`, `debug` or `trace`; anything else counts as `info`.
+/// Under systemd the journal adds the time, so lines leave it out there.
+pub fn start(form: Form, level: &str, under_journal: bool) {
+    let level: LevelFilter = level.parse().unwrap_or(LevelFilter::INFO);
+    let colour = std::io::stderr().is_terminal();
+    let base = fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(colour);
+    // A second start in one process (an example, a test) keeps the first.
+    let _ = match form {
+        Form::Json => tracing_subscriber::registry().with(level).with(base.json().flatten_event(true)).try_init(),
+        Form::Text if under_journal => tracing_subscriber::registry().with(level).with(base.without_time()).try_init(),
+        Form::Text => tracing_subscriber::registry().with(level).with(base).try_init(),
+    };
+}
