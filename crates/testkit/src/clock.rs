@@ -1,78 +1,82 @@
-//! A clock that stands still until the test moves it.
+//! A clock that only the test moves.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a poisoned lock means that a test has failed already
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use frontdesk_model::{BoxFuture, Clock, Timestamp};
-use tokio::sync::watch;
 
-/// Wall time and time since boot, both moved by hand; whoever sleeps is woken when their moment has come.
-#[derive(Debug)]
+/// Wall time and time since boot, moved together by [`TestClock::advance`]; wakes whoever sleeps.
+#[derive(Debug, Clone)]
 pub struct TestClock {
-    wall: Mutex<Timestamp>,
-    boot: watch::Sender<Duration>,
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    now: Timestamp,
+    boot: Duration,
+    sleepers: Vec<(Duration, Waker)>,
 }
 
 impl TestClock {
-    /// Stands at this wall time, a thousand seconds after boot.
+    /// Stands still at this moment.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
-        Self { wall: Mutex::new(now), boot: watch::Sender::new(Duration::from_secs(1000)) }
+        let inner = Inner { now, boot: Duration::from_secs(1000), sleepers: Vec::new() };
+        Self { inner: Arc::new(Mutex::new(inner)) }
     }
 
-    /// Lets this much time pass.
+    /// Moves both clocks and wakes those whose time has come.
     pub fn advance(&self, span: Duration) {
-        {
-            let mut wall = self.lock();
-            *wall = wall.plus(span);
-        }
-        self.boot.send_modify(|boot| *boot = boot.saturating_add(span));
-    }
-
-    /// Sets the wall time, as an administrator or a time server does. No time passes.
-    pub fn jump(&self, to: Timestamp) {
-        *self.lock() = to;
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Timestamp> {
-        self.wall.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        let due: Vec<Waker> = {
+            let mut inner = self.inner.lock().unwrap();
+            inner.now = inner.now.plus(span);
+            inner.boot += span;
+            let boot = inner.boot;
+            let (due, waiting) = std::mem::take(&mut inner.sleepers).into_iter().partition(|(until, _)| *until <= boot);
+            inner.sleepers = waiting;
+            let due: Vec<(Duration, Waker)> = due;
+            due.into_iter().map(|(_, waker)| waker).collect()
+        };
+        due.into_iter().for_each(Waker::wake);
     }
 }
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        *self.lock()
+        self.inner.lock().unwrap().now
     }
 
     fn boot(&self) -> Duration {
-        *self.boot.borrow()
+        self.inner.lock().unwrap().boot
     }
 
     fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
-        let mut boot = self.boot.subscribe();
-        let until = boot.borrow().saturating_add(span);
-        Box::pin(async move {
-            // A clock that is gone never wakes anybody: its test is over.
-            if boot.wait_for(|now| *now >= until).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        })
+        let until = self.boot().saturating_add(span);
+        Box::pin(Sleep { clock: self.clone(), until })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)] // a test may stop at the first surprise
+struct Sleep {
+    clock: TestClock,
+    until: Duration,
+}
 
-    use super::*;
+impl Future for Sleep {
+    type Output = ();
 
-    #[tokio::test]
-    async fn wakes_sleepers_when_their_moment_has_come_and_not_before() {
-        let clock = TestClock::new("2026-01-05T10:00:00Z".parse().unwrap());
-        let mut sleeper = clock.sleep(Duration::from_secs(10));
-        clock.advance(Duration::from_secs(9));
-        assert!(tokio::time::timeout(Duration::ZERO, &mut sleeper).await.is_err());
-        clock.advance(Duration::from_secs(1));
-        sleeper.await;
-        assert_eq!(clock.now(), "2026-01-05T10:00:10Z".parse().unwrap());
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.clock.inner.lock().unwrap();
+        if inner.boot >= self.until {
+            return Poll::Ready(());
+        }
+        inner.sleepers.push((self.until, context.waker().clone()));
+        Poll::Pending
     }
 }
