@@ -33,6 +33,16 @@ async fn serving_ends_at_once_when_nobody_is_there() {
 }
 
 #[tokio::test]
+async fn giving_up_on_serving_ends_every_connection_at_once() {
+    let world = World::new().await;
+    let mut busy = world.client().await;
+    busy.send(request("GET", "/v1/channels/shop/hang", "", None)).await;
+    world.booth.entered().await;
+    world.abandon();
+    assert_eq!(busy.ended().await, b"");
+}
+
+#[tokio::test]
 async fn readiness_fails_while_the_engine_drains_and_new_work_is_refused() {
     let world = World::new().await;
     assert_eq!(world.get("/readyz", "").await.status, 200);

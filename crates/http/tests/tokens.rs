@@ -3,6 +3,7 @@
 
 mod world;
 
+use frontdesk_testkit::far_end::{FarEnd, Reply};
 use serde_json::{Value, json};
 use world::{ADMIN, AGENT, ANNEX, DESK, INGEST, World};
 
@@ -88,4 +89,50 @@ async fn a_channels_route_learns_of_a_valid_token_and_never_sees_it() {
     assert_eq!((elsewhere.status, elsewhere.slug()), (403, "forbidden"), "held to another channel");
     let own = world.ask("POST", "/v1/channels/annex/echo", ANNEX, None).await;
     assert_eq!(own.json["bearer"], "Ingest");
+}
+
+/// The reply token of an event, as the agent endpoint gets it.
+fn reply_token(event: &frontdesk_testkit::far_end::Received) -> String {
+    let event: Value = serde_json::from_slice(&event.body).unwrap();
+    event["data"]["reply_token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_reply_token_answers_its_own_conversation_as_the_agent_and_does_nothing_else() {
+    let agent = FarEnd::start(|_| Reply::status(202)).await;
+    let world = World::with_agent(&agent.url()).await;
+    let own = world.write("shop", "order-77", "Where is my order?").await;
+    let token = reply_token(&agent.wait_for(1).await[0]);
+    let other = world.write("shop", "order-78", "Hello").await;
+    let messages = |id: &str| format!("/v1/conversations/{id}/messages");
+    let body = || Some(json!({"text": "On its way."}));
+
+    let replied = world.ask("POST", &messages(&own), &token, body()).await;
+    assert_eq!(replied.status, 202, "{replied:?}");
+    let said = world.get(&messages(&own), ADMIN).await.json;
+    assert_eq!(said["data"][0]["author"], json!({"kind": "agent"}));
+
+    let mut flipped = token.clone().into_bytes();
+    *flipped.last_mut().unwrap() ^= 1;
+    let flipped = String::from_utf8(flipped).unwrap();
+    for (method, path, token) in [
+        ("POST", messages(&other), &token),
+        ("POST", messages(&own), &flipped),
+        ("GET", messages(&own), &token),
+        ("GET", format!("/v1/conversations/{own}"), &token),
+        ("PATCH", format!("/v1/conversations/{own}"), &token),
+        ("GET", "/v1/conversations".into(), &token),
+        ("GET", "/v1/dead-letters".into(), &token),
+        ("POST", "/v1/channels/shop/echo".into(), &token),
+    ] {
+        let refused = world.ask(method, &path, token, body()).await;
+        assert_eq!((refused.status, refused.slug()), (401, "unauthorized"), "{method} {path}");
+        assert!(!refused.text.contains(token.as_str()), "t37: {refused:?}");
+    }
+    let shown = world.get(&messages(&other), ADMIN).await.json;
+    assert_eq!(shown["data"].as_array().unwrap().len(), 1, "nothing was said there");
+
+    // Once teammates have taken over, it is refused like the agent itself.
+    assert_eq!(world.ask("POST", &messages(&own), DESK, body()).await.status, 202);
+    assert_eq!(world.ask("POST", &messages(&own), &token, body()).await.slug(), "taken-over");
 }

@@ -20,7 +20,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use frontdesk_engine::{ConnectedChannel, Engine, EngineOptions};
+use frontdesk_engine::{AgentOptions, ConnectedChannel, Engine, EngineOptions};
 use frontdesk_http::{HttpOptions, Limits, MountedChannel, Scope, TokenGrant};
 use frontdesk_model::*;
 use frontdesk_store::{SqliteOptions, SqliteStore};
@@ -56,6 +56,23 @@ impl World {
     }
 
     pub async fn with(limits: Limits) -> Self {
+        Self::build(limits, None).await
+    }
+
+    /// With an agent endpoint: new conversations are the agent's.
+    pub async fn with_agent(url: &str) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let agent = AgentOptions {
+            url: url.parse().unwrap(),
+            secrets: vec![Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned())],
+            timeout: Duration::from_secs(5),
+            history: 20,
+            concurrency: 16,
+        };
+        Self::build(Limits::default(), Some(agent)).await
+    }
+
+    async fn build(limits: Limits, agent: Option<AgentOptions>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = SqliteOptions { min_free: 0, ..SqliteOptions::default() };
         let store = SqliteStore::open(folder.path(), options, Arc::new(WallClock)).unwrap();
@@ -67,7 +84,7 @@ impl World {
             adapter: Arc::new(booth.clone()),
         });
         let options =
-            EngineOptions { public_url: "https://desk.example.com".into(), agent: None, channels: channels.to_vec() };
+            EngineOptions { public_url: "https://desk.example.com".into(), agent, channels: channels.to_vec() };
         let engine = Engine::start(Arc::new(store), Arc::new(WallClock), options).await.unwrap();
         let mounted = channels.map(|channel| MountedChannel {
             routes: channel.adapter.routes(engine.inbox(&channel.name).unwrap()),
@@ -137,6 +154,11 @@ impl World {
     /// Tells the listener to stop.
     pub fn stop(&mut self) {
         let _ = self.stop.take().unwrap().send(());
+    }
+
+    /// Gives up on serving without waiting for anybody.
+    pub fn abandon(&self) {
+        self.served.abort();
     }
 
     /// Waits until the last connection has ended.
