@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     announce::announce,
     clock::SystemClock,
-    config::{Config, Durability},
+    config::Config,
     keys::{self, Keys},
     notify,
 };
@@ -109,11 +109,11 @@ async fn live(config: Config) -> Result<Ended> {
 }
 
 fn open_store(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Store>> {
-    let durability = match config.store.durability {
-        Durability::Strict => frontdesk_store::Durability::Strict,
-        Durability::Relaxed => frontdesk_store::Durability::Relaxed,
+    let options = SqliteOptions {
+        durability: config.store.durability,
+        min_free: config.store.min_free,
+        ..SqliteOptions::default()
     };
-    let options = SqliteOptions { durability, min_free: config.store.min_free, ..SqliteOptions::default() };
     Ok(Arc::new(SqliteStore::open(&config.store.folder, options, Arc::clone(clock))?))
 }
 
