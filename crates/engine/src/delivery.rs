@@ -141,7 +141,12 @@ impl DeliveryWork {
             None => None,
         };
         let reply_to_external = match message.reply_to {
-            Some(id) => store.message(id).await?.and_then(|(_, record)| record.message.external_id),
+            // Only what was said here: another conversation's ids are none of this customer's business.
+            Some(id) => store
+                .message(id)
+                .await?
+                .filter(|(conversation, _)| *conversation == claim.conversation.id)
+                .and_then(|(_, record)| record.message.external_id),
             None => None,
         };
         Ok(Outgoing {

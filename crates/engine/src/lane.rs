@@ -14,8 +14,8 @@ use std::{
 };
 
 use frontdesk_model::{
-    Applied, Claim, ClaimId, ClaimRequest, Claims, Effect, Guard, Held, Lane, Progress, Release, Settle, StoreError,
-    Then, Timestamp, Waiting,
+    Applied, Claim, ClaimId, ClaimRequest, Claims, Effect, Guard, Held, Lane, Progress, Release, Room, Settle,
+    StoreError, Then, Timestamp, Waiting,
 };
 use tokio::{sync::Semaphore, task::JoinSet};
 
@@ -29,6 +29,8 @@ const RENEW: Duration = Duration::from_secs(10);
 const MARGIN: Duration = Duration::from_secs(2);
 /// At most this many claims in one request.
 const BATCH: usize = 32;
+/// How long a full store is left alone.
+const NO_ROOM_PAUSE: Duration = Duration::from_secs(2);
 /// The longest sleep between two looks at the store, whatever was announced.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
@@ -60,6 +62,15 @@ pub(crate) async fn run<W: Work>(shared: Arc<Shared>, work: Arc<W>, hands: usize
     let mut tasks = JoinSet::new();
     while !shared.is_draining() {
         while tasks.try_join_next().is_some() {}
+        if let Room::Low(reason) = shared.store.room() {
+            // Every send writes before and after it: without room, nothing new is begun.
+            shared.note_store_error(&StoreError::Full(reason));
+            tokio::select! {
+                () = shared.clock.sleep(NO_ROOM_PAUSE) => {}
+                () = shared.draining() => {}
+            }
+            continue;
+        }
         let Some(permit) = free_hand(&shared, &hands).await else { break };
         let gate = work.gate();
         let probing = matches!(gate, Gate::One);

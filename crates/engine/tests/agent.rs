@@ -125,7 +125,7 @@ async fn an_event_that_alone_fails_becomes_a_dead_letter_and_the_conversation_go
         .advance_until(SECOND, "a dead letter", || async {
             // Others are served all the while.
             let n = count.fetch_add(1, Ordering::Relaxed);
-            if n % 10 == 0 {
+            if n.is_multiple_of(10) {
                 world.write(&format!("good-{n}"), "1", "hello").await;
             }
             !world.dead_letters().await.is_empty()
