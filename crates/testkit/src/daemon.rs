@@ -37,6 +37,7 @@ pub struct Site {
     folder: PathBuf,
     port: Port,
     env: Vec<(String, String)>,
+    store: String,
     sections: String,
     _temporary: Option<tempfile::TempDir>,
 }
@@ -81,6 +82,7 @@ impl Site {
             folder: folder.into(),
             port: Port::take()?,
             env: Vec::new(),
+            store: String::new(),
             sections: String::new(),
             _temporary: None,
         })
@@ -90,6 +92,13 @@ impl Site {
     #[must_use]
     pub fn with(mut self, sections: &str) -> Self {
         let _ = writeln!(self.sections, "{sections}");
+        self
+    }
+
+    /// Adds lines to `[store]`, such as `min_free`.
+    #[must_use]
+    pub fn with_store(mut self, lines: &str) -> Self {
+        let _ = writeln!(self.store, "{lines}");
         self
     }
 
@@ -178,7 +187,8 @@ impl Site {
     }
 
     fn configuration(&self) -> String {
-        format!("[server]\nlisten = \"{}\"\n\n[store]\nurl = \"sqlite:./data\"\n\n{}", self.address(), self.sections)
+        let (listen, store, sections) = (self.address(), &self.store, &self.sections);
+        format!("[server]\nlisten = \"{listen}\"\n\n[store]\nurl = \"sqlite:./data\"\n{store}\n{sections}")
     }
 }
 

@@ -1,0 +1,17 @@
+//! The built daemon, driven from outside: messages in over HTTP, an agent endpoint and a far end in the test's hands, and
+//! kills in between. Each file is one question; [`world`] is what they share.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // a test may stop at the first surprise
+
+mod agent_answers;
+mod agent_unwell;
+mod bad_input;
+mod far_end_unwell;
+mod first_light;
+mod folder;
+mod full_disk;
+mod kill_at_each_step;
+mod logs;
+mod readme;
+mod stopping;
+mod ten_kills;
+mod world;
