@@ -181,7 +181,10 @@ impl Checker<'_> {
             (Shape::Whole(least, most), Content::Text(text)) if from_environment => {
                 whole(least, most, text.parse().ok())
             }
-            (Shape::Whole(..), _) => Err(wanted("a whole number")),
+            (Shape::Whole(least, most), other) => {
+                let what = format!("{} stands where a whole number belongs", other.name());
+                Err(Wrong::new(what, format!("write a whole number from {least} to {most}")))
+            }
             (Shape::Switch, Content::Switch(on)) => Ok(Setting::Switch(*on)),
             (Shape::Switch, Content::Text(text)) if from_environment => text
                 .parse()
@@ -238,7 +241,7 @@ fn example(shape: Shape) -> String {
         Shape::HttpUrl => "\"https://...\"".into(),
         Shape::Span => "\"30 s\"".into(),
         Shape::Size => "\"256 MB\"".into(),
-        Shape::Whole(least, most) => format!("a whole number from {least} to {most}"),
+        Shape::Whole(least, _) => least.to_string(),
         Shape::Switch => "true".into(),
         Shape::Texts => "[\"...\"]".into(),
         Shape::Secrets => "{ env = \"NAME\" }".into(),

@@ -185,16 +185,11 @@ pub(super) fn shown_name(name: &str) -> String {
     format!("\"{}{more}\"", cut.escape_debug())
 }
 
+/// A path, fit for a terminal.
 pub(super) fn shown_path(path: &Path) -> String {
-    path.to_string_lossy()
-        .chars()
-        .flat_map(|letter| {
-            letter
-                .is_control()
-                .then(|| letter.escape_default().to_string())
-                .unwrap_or_else(|| letter.to_string())
-                .chars()
-                .collect::<Vec<_>>()
-        })
-        .collect()
+    let mut shown = String::new();
+    for letter in path.to_string_lossy().chars() {
+        if letter.is_control() { shown.extend(letter.escape_default()) } else { shown.push(letter) }
+    }
+    shown
 }

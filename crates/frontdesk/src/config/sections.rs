@@ -204,10 +204,8 @@ pub(super) fn agent(checker: &mut Checker<'_>, node: Option<&Node>) -> Option<Ag
     }
     let secrets = table.settings.secrets("secret").to_vec();
     if !secrets.iter().all(is_webhook_secret) {
-        let mend = format!(
-            "write whsec_ and the base64 of 24 to 64 random bytes, such as printf 'whsec_%s\\n' \"$(head -c 32 /dev/urandom | base64)\" prints; \
-             without the key one is made at the first start"
-        );
+        let mend = "write whsec_ and the base64 of 24 to 64 random bytes: echo \"whsec_$(head -c 32 /dev/urandom | base64)\"; \
+                    without the key one is made at the first start";
         checker.complain(Severity::Error, &mut table, problem("secret", "not a Standard Webhooks secret", mend));
     }
     let number = |name, default| usize::try_from(table.settings.number(name).unwrap_or(default)).ok();

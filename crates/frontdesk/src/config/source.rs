@@ -1,7 +1,7 @@
 //! From the file's bytes and the environment to one tree in which every value knows where it stands.
 //!
-//! `toml_edit` reads the text and keeps the places; `config` lays the environment over the values; the tree puts both
-//! together again. A syntax error ends the reading at once, since nothing after it can be trusted.
+//! `toml` reads the text and keeps the places; `config` lays the environment over the values; the tree puts both
+//! together again. Syntax errors are all reported, and end the reading: what was understood beside them may be wrong.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,15 +11,17 @@ use std::{
 };
 
 use config::{Value, ValueKind};
-use toml_edit::{Document, Item, TableLike};
+use toml::de::{DeTable, DeValue};
 
 use super::{
     environment::{Environment, Override, variable_for},
-    finding::{Finding, Place, Severity, shown_name},
+    finding::{Finding, Place, Severity, shown_name, shown_path},
 };
 
 /// More than any configuration needs; what is larger is some other file.
 const MAX_BYTES: u64 = 1 << 20;
+/// A file with more of them is hardly meant as TOML.
+const MAX_SYNTAX_ERRORS: usize = 20;
 
 type KeyPath = Vec<String>;
 
@@ -65,14 +67,14 @@ impl Content {
 pub(super) fn read(file: &Path, environment: &Environment) -> (Option<Node>, Vec<Finding>) {
     let text = match read_text(file) {
         Ok(text) => text,
-        Err(finding) => return (None, vec![finding]),
+        Err(finding) => return (None, vec![*finding]),
     };
-    let document = match Document::parse(text.as_str()) {
-        Ok(document) => document,
-        Err(error) => return (None, vec![syntax_error(&text, &error)]),
-    };
+    let (document, errors) = DeTable::parse_recoverable(&text);
+    if !errors.is_empty() {
+        return (None, syntax_errors(&text, &errors));
+    }
     let mut reader = Reader { lines: Lines::of(&text), places: BTreeMap::new(), findings: Vec::new() };
-    let values = reader.top(document.as_table());
+    let values = reader.top(document.get_ref());
     let Reader { places, mut findings, .. } = reader;
     let (overrides, bad) = environment.overrides();
     findings.extend(bad);
@@ -98,44 +100,54 @@ fn error(place: Place, what: impl Into<String>, mend: impl Into<String>) -> Find
     Finding { severity: Severity::Error, place, table: String::new(), key: None, what: what.into(), mend: mend.into() }
 }
 
-fn read_text(file: &Path) -> Result<String, Finding> {
+fn read_text(file: &Path) -> Result<String, Box<Finding>> {
+    let refuse = |place, what: String, mend: &str| Err(Box::new(error(place, what, mend)));
     let mut bytes = Vec::new();
     let whole = std::fs::File::open(file).and_then(|open| open.take(MAX_BYTES + 1).read_to_end(&mut bytes));
     if let Err(problem) = whole {
-        let tried = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        let tried = shown_path(&std::path::absolute(file).unwrap_or_else(|_| file.to_owned()));
         let what = match problem.kind() {
-            std::io::ErrorKind::NotFound => {
-                format!("there is no configuration at {}", super::finding::shown_path(&tried))
-            }
-            _ => format!("{} cannot be read: {problem}", super::finding::shown_path(&tried)),
+            std::io::ErrorKind::NotFound => format!("there is no configuration at {tried}"),
+            _ => format!("{tried} cannot be read: {problem}"),
         };
-        return Err(error(
-            Place::File,
-            what,
-            "name the file with --config FILE or with FRONTDESK_CONFIG=FILE; without either it is channels.toml in the folder \
-             that the command is called in",
-        ));
+        let mend = "name the file with --config FILE or with FRONTDESK_CONFIG=FILE; without either it is channels.toml in the \
+                    folder that the command is called in";
+        return refuse(Place::File, what, mend);
     }
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(error(Place::File, "larger than 1 MiB, so no configuration", "name another file"));
+        return refuse(Place::File, "larger than 1 MiB, so no configuration".into(), "name another file");
     }
-    String::from_utf8(bytes).map_err(|problem| {
+    String::from_utf8(bytes).or_else(|problem| {
         let valid = problem.utf8_error().valid_up_to();
         let before = String::from_utf8_lossy(problem.as_bytes().get(..valid).unwrap_or_default()).into_owned();
-        error(Lines::of(&before).place(before.len()), "not UTF-8", "save the file as UTF-8")
+        refuse(Lines::of(&before).place(before.len()), "not UTF-8".into(), "save the file as UTF-8")
     })
 }
 
-/// The parser's own words name what it expected; its picture of the line is left out, since a secret may stand there.
-fn syntax_error(text: &str, problem: &toml_edit::TomlError) -> Finding {
-    let at = problem.span().map_or(text.len(), |span| span.start);
-    let what = problem.message().lines().collect::<Vec<_>>().join(", ");
-    let mend = if what.contains("duplicate key") {
-        "keep one of the two"
-    } else {
-        "see https://toml.io/en/v1.0.0; text stands in quotes: key = \"value\""
-    };
-    error(Lines::of(text).place(at), format!("not TOML: {what}"), mend)
+/// The first of each line: further ones are mostly its consequences. The parser's own words name what it expected; its
+/// picture of the line is left out, since a secret may stand there.
+fn syntax_errors(text: &str, errors: &[toml::de::Error]) -> Vec<Finding> {
+    let lines = Lines::of(text);
+    let mut errors: Vec<_> = errors.iter().map(|one| (one.span().map_or(text.len(), |span| span.start), one)).collect();
+    errors.sort_by_key(|(at, _)| *at);
+    let mut findings: Vec<Finding> = Vec::new();
+    let mut reported = 0;
+    for (at, problem) in errors {
+        let place = lines.place(at);
+        let Place::Line { line, .. } = place else { continue };
+        if line == reported || findings.len() == MAX_SYNTAX_ERRORS {
+            continue;
+        }
+        reported = line;
+        let what = problem.message().lines().collect::<Vec<_>>().join(", ");
+        let mend = if what.contains("duplicate key") {
+            "keep one of the two"
+        } else {
+            "see https://toml.io/en/v1.0.0; text stands in quotes: key = \"value\""
+        };
+        findings.push(error(place, format!("not TOML: {what}"), mend));
+    }
+    findings
 }
 
 /// Where the lines of a text begin.
@@ -170,7 +182,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// `config` takes names of tables with dots or brackets for paths (`"a[9999999999]"` even reserves the memory), so
     /// such names never get there; no table of ours has one.
-    fn top(&mut self, table: &dyn TableLike) -> HashMap<String, Value> {
+    fn top(&mut self, table: &DeTable<'_>) -> HashMap<String, Value> {
         let mut values = self.table(table, &mut Vec::new());
         values.retain(|name, _| {
             let plain = !name.is_empty()
@@ -186,56 +198,35 @@ impl Reader<'_> {
         values
     }
 
-    fn table(&mut self, table: &dyn TableLike, path: &mut KeyPath) -> HashMap<String, Value> {
+    fn table(&mut self, table: &DeTable<'_>, path: &mut KeyPath) -> HashMap<String, Value> {
         let mut values = HashMap::new();
-        for (name, item) in table.iter() {
-            let key = table.get_key_value(name).and_then(|(key, _)| key.span());
-            path.push(name.to_owned());
-            self.note(key.or_else(|| item.span()), path);
-            let value = self.item(item, path);
+        for (name, value) in table.iter() {
+            path.push(name.get_ref().to_string());
+            self.places.insert(path.clone(), self.lines.place(name.span().start));
+            let value = self.value(value.get_ref(), path);
             path.pop();
-            values.insert(name.to_owned(), value);
+            values.insert(name.get_ref().to_string(), value);
         }
         values
     }
 
-    fn note(&mut self, span: Option<std::ops::Range<usize>>, path: &KeyPath) {
-        if let Some(span) = span {
-            self.places.insert(path.clone(), self.lines.place(span.start));
-        }
-    }
-
-    fn item(&mut self, item: &Item, path: &mut KeyPath) -> Value {
-        if let Some(table) = item.as_table_like() {
-            return Value::new(None, ValueKind::Table(self.table(table, path)));
-        }
-        if let Some(tables) = item.as_array_of_tables() {
-            let mut list = Vec::new();
-            for (index, table) in tables.iter().enumerate() {
-                path.push(index.to_string());
-                self.note(table.span(), path);
-                list.push(Value::new(None, ValueKind::Table(self.table(table, path))));
-                path.pop();
-            }
-            return Value::new(None, ValueKind::Array(list));
-        }
-        item.as_value().map_or_else(|| Value::new(None, ValueKind::Nil), |value| self.value(value, path))
-    }
-
-    fn value(&mut self, value: &toml_edit::Value, path: &mut KeyPath) -> Value {
+    fn value(&mut self, value: &DeValue<'_>, path: &mut KeyPath) -> Value {
         let kind = match value {
-            toml_edit::Value::String(text) => ValueKind::String(text.value().clone()),
-            toml_edit::Value::Integer(number) => ValueKind::I64(*number.value()),
-            toml_edit::Value::Boolean(on) => ValueKind::Boolean(*on.value()),
-            toml_edit::Value::Float(number) => ValueKind::Float(*number.value()),
-            toml_edit::Value::Datetime(_) => ValueKind::Nil,
-            toml_edit::Value::InlineTable(table) => ValueKind::Table(self.table(table, path)),
-            toml_edit::Value::Array(list) => {
+            DeValue::String(text) => ValueKind::String(text.to_string()),
+            // What does not fit is out of every key's range, and so is the largest number.
+            DeValue::Integer(number) => {
+                ValueKind::I64(i64::from_str_radix(number.as_str(), number.radix()).unwrap_or(i64::MAX))
+            }
+            DeValue::Boolean(on) => ValueKind::Boolean(*on),
+            DeValue::Float(_) => ValueKind::Float(0.0),
+            DeValue::Datetime(_) => ValueKind::Nil,
+            DeValue::Table(table) => ValueKind::Table(self.table(table, path)),
+            DeValue::Array(list) => {
                 let mut values = Vec::new();
                 for (index, value) in list.iter().enumerate() {
                     path.push(index.to_string());
-                    self.note(value.span(), path);
-                    values.push(self.value(value, path));
+                    self.places.insert(path.clone(), self.lines.place(value.span().start));
+                    values.push(self.value(value.get_ref(), path));
                     path.pop();
                 }
                 ValueKind::Array(values)

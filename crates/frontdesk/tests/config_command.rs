@@ -1,0 +1,102 @@
+//! `frontdesk check` as it is built and called, and the configuration that ships.
+
+#![allow(clippy::unwrap_used)] // a test may stop at the first surprise
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use frontdesk::{
+    config::{Config, Environment},
+    registry,
+};
+use frontdesk_model::Kind;
+
+fn shipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../channels.toml")
+}
+
+/// The program with nothing in its environment.
+fn frontdesk(arguments: &[&str], folder: &Path, vars: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_frontdesk"))
+        .args(arguments)
+        .env_clear()
+        .envs(vars.iter().copied())
+        .current_dir(folder)
+        .output()
+        .unwrap()
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn the_shipped_configuration_is_fine_without_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(shipped(), folder.path().join("channels.toml")).unwrap();
+    let output = frontdesk(&["check", "--json"], folder.path(), &[]);
+    assert_eq!((output.status.code(), said(&output).as_str()), (Some(0), "[]\n"));
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["channels.toml"], "a check makes nothing");
+}
+
+/// What stands behind a # must work as well as what does not.
+#[test]
+fn the_shipped_configuration_with_every_example_switched_on_is_fine() {
+    let text = fs::read_to_string(shipped()).unwrap();
+    let uncomment = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if rest.starts_with('[') || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) => {
+            rest.to_owned()
+        }
+        _ => line.to_owned(),
+    };
+    let all: Vec<String> = text.lines().map(uncomment).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("channels.toml");
+    fs::write(&file, all.join("\n")).unwrap();
+    let secret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+    let environment: Environment =
+        [("FRONTDESK_TOKEN", "0123456789abcdef"), ("AGENT_SECRET", secret), ("SHOP_SECRET", secret)]
+            .into_iter()
+            .collect();
+    let config = Config::load(&file, &environment, registry::kinds()).unwrap_or_else(|refused| panic!("{refused}"));
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    assert_eq!(config.tokens.len(), 1);
+}
+
+#[test]
+fn the_shipped_configuration_explains_every_key_of_its_kind() {
+    let text = fs::read_to_string(shipped()).unwrap();
+    let (_, channel) = text.split_once("[channels.shop]").unwrap();
+    for key in frontdesk_web::WebhookKind.keys() {
+        let explained =
+            channel.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{} = ", key.name)));
+        assert!(explained, "{} is not in channels.toml", key.name);
+    }
+}
+
+#[test]
+fn wrong_configurations_and_wrong_usage_end_with_two() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = frontdesk(&["check"], folder.path(), &[]);
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(said(&missing).contains("there is no configuration at"), "{}", said(&missing));
+    fs::write(folder.path().join("wrong.toml"), "[server]\nlisen = \"c4n4ry\"\n").unwrap();
+    for (arguments, vars) in [
+        (&["check", "--config", "wrong.toml"][..], &[][..]),
+        (&["check"], &[("FRONTDESK_CONFIG", "wrong.toml")]),
+        (&["run", "--config", "wrong.toml"], &[]),
+        (&["--config", "wrong.toml"], &[]),
+    ] {
+        let output = frontdesk(arguments, folder.path(), vars);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let said = said(&output);
+        assert!(said.contains("wrong.toml:2: [server] lisen: unknown key; did you mean listen?\n"), "{said}");
+        assert!(!said.contains("c4n4ry") && !said.contains('\u{1b}'), "{said}");
+    }
+    assert_eq!(frontdesk(&["chekc"], folder.path(), &[]).status.code(), Some(2));
+    assert_eq!(frontdesk(&["check", "--what"], folder.path(), &[]).status.code(), Some(2));
+}
