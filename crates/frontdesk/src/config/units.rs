@@ -58,7 +58,7 @@ fn split(text: &str) -> Option<(u64, &str)> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)] // a test may stop at the first surprise
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test may stop at the first surprise
 
     use proptest::prelude::*;
 
