@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use frontdesk_model::*;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::OptionalExtension;
+use serde::{Deserialize, Serialize};
 
 use super::{
     effects::lane_number,
     rows::{self, id_bytes, parse, place, seq},
+    verbs::Memory,
     writer::{Core, Failure},
 };
 
@@ -17,14 +19,12 @@ pub(super) const TEMPORARY: &str = "
         lane INTEGER NOT NULL,
         conversation BLOB NOT NULL,
         claim BLOB NOT NULL UNIQUE,
-        operation BLOB NOT NULL,
         until INTEGER NOT NULL,
         seq INTEGER NOT NULL,
         replay INTEGER NOT NULL,
         PRIMARY KEY (lane, conversation)
     ) WITHOUT ROWID;
     CREATE INDEX temp.leases_by_end ON leases (until);
-    CREATE INDEX temp.leases_by_operation ON leases (operation);
     CREATE TEMP TABLE recent (id BLOB PRIMARY KEY, at INTEGER NOT NULL, answer TEXT NOT NULL) WITHOUT ROWID;
     CREATE INDEX temp.recent_by_time ON recent (at);
 ";
@@ -37,11 +37,48 @@ pub(super) struct Held {
     pub(super) turn: Turn,
 }
 
-/// What a lane's row says of its next event.
+/// A lane as it is stored.
+#[derive(Default)]
 struct LaneRow {
     cursor: Seq,
-    progress: Progress,
+    head: Seq,
+    tried: Vec<Tried>,
     redo: Vec<Seq>,
+}
+
+/// What the tries at one of the lane's events left behind. A replay and the event that was next before it came each have
+/// their own.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Tried {
+    seq: Seq,
+    turn: Turn,
+    #[serde(flatten)]
+    progress: Progress,
+}
+
+impl LaneRow {
+    fn progress(&self, held: &Held) -> Progress {
+        let of = |tried: &&Tried| (tried.seq, tried.turn) == (held.seq, held.turn);
+        self.tried.iter().find(of).map_or_else(Progress::default, |tried| tried.progress)
+    }
+
+    /// Whether the claim's event is still something the lane has to do.
+    fn has_to_do(&self, seq: Seq, turn: Turn) -> bool {
+        match turn {
+            Turn::Next => seq > self.cursor,
+            Turn::Replay => self.redo.contains(&seq),
+        }
+    }
+
+    /// Forgets the tries at what the lane has not to do any more.
+    fn tidy(&mut self) {
+        let tried = std::mem::take(&mut self.tried);
+        self.tried = tried.into_iter().filter(|tried| self.has_to_do(tried.seq, tried.turn)).collect();
+    }
+}
+
+fn json_unless_empty<T: Serialize>(list: &[T]) -> rusqlite::Result<Option<String>> {
+    if list.is_empty() { Ok(None) } else { rows::json(&list).map(Some) }
 }
 
 fn millis(span: Duration) -> i64 {
@@ -54,48 +91,44 @@ fn lane_of(number: i64) -> Lane {
 
 impl Core {
     pub(super) fn claim(&mut self, request: ClaimRequest) -> Result<Claims, Failure> {
+        if request.limit == 0 {
+            return Err(Failure::Refused("a claim asks for at least one lane".into()));
+        }
         let boot = millis(self.clock.boot());
         let now = self.clock.now();
-        let connection = &self.connection;
-        connection.prepare_cached("DELETE FROM temp.leases WHERE until <= ?1")?.execute([boot])?;
-        let mut claims = self.claimed_before(request.operation)?;
-        if claims.is_empty() {
-            claims = self.claim_due(request, now, boot)?;
-        }
-        let next_due = if claims.len() >= request.limit {
-            Some(now)
-        } else {
-            connection
-                .prepare_cached(
-                    "SELECT not_before FROM lanes l INDEXED BY lanes_with_work
-                     WHERE lane = ?1 AND (head > cursor OR redo IS NOT NULL) AND NOT EXISTS
-                        (SELECT 1 FROM temp.leases t WHERE t.lane = l.lane AND t.conversation = l.conversation)
-                     ORDER BY not_before LIMIT 1",
-                )?
-                .query_row([lane_number(request.lane)], |row| row.get(0))
-                .optional()?
-                .map(Timestamp::from_millis)
+        self.connection.prepare_cached("DELETE FROM temp.leases WHERE until <= ?1")?.execute([boot])?;
+        let claims = match self.answered_before::<Vec<ClaimId>>(request.operation, Memory::Process)? {
+            Some(ids) => self.claimed_before(&ids)?,
+            None => {
+                let claims = self.claim_due(request, now, boot)?;
+                let ids: Vec<ClaimId> = claims.iter().map(|claim| claim.id).collect();
+                self.remember(request.operation, Memory::Process, &ids)?;
+                claims
+            }
         };
+        let next_due = self
+            .connection
+            .prepare_cached(
+                "SELECT not_before FROM lanes l INDEXED BY lanes_with_work
+                 WHERE lane = ?1 AND (head > cursor OR redo IS NOT NULL) AND NOT EXISTS
+                    (SELECT 1 FROM temp.leases t WHERE t.lane = l.lane AND t.conversation = l.conversation)
+                 ORDER BY not_before LIMIT 1",
+            )?
+            .query_row([lane_number(request.lane)], |row| row.get(0))
+            .optional()?
+            .map(Timestamp::from_millis);
         Ok(Claims { claims, next_due })
     }
 
-    fn claimed_before(&self, operation: OperationId) -> Result<Vec<Claim>, Failure> {
-        let held: Vec<(ClaimId, Held)> = self
-            .connection
-            .prepare_cached("SELECT claim, lane, conversation, seq, replay FROM temp.leases WHERE operation = ?1")?
-            .query_map([operation.to_bytes()], |row| {
-                let turn = if row.get(4)? { Turn::Replay } else { Turn::Next };
-                let conversation = ConversationId::from_bytes(id_bytes(row, 2)?);
-                let held = Held { lane: lane_of(row.get(1)?), conversation, seq: seq(row, 3)?, turn };
-                Ok((ClaimId::from_bytes(id_bytes(row, 0)?), held))
-            })?
-            .collect::<Result<_, _>>()?;
-        let claims = held.into_iter().map(|(id, held)| {
-            let progress =
-                self.lane_row(held.conversation, held.lane)?.map_or_else(Progress::default, |row| row.progress);
-            self.describe(id, &held, progress)
-        });
-        claims.filter_map(Result::transpose).collect()
+    /// The same claims once more, as far as they are still the caller's.
+    fn claimed_before(&self, ids: &[ClaimId]) -> Result<Vec<Claim>, Failure> {
+        let mut claims = Vec::with_capacity(ids.len());
+        for id in ids {
+            let Some(held) = self.held(*id)? else { continue };
+            let progress = self.lane_row(held.conversation, held.lane)?.progress(&held);
+            claims.extend(self.describe(*id, &held, progress)?);
+        }
+        Ok(claims)
     }
 
     fn claim_due(&self, request: ClaimRequest, now: Timestamp, boot: i64) -> Result<Vec<Claim>, Failure> {
@@ -129,14 +162,13 @@ impl Core {
     fn hold(&self, id: ClaimId, held: &Held, request: ClaimRequest, boot: i64) -> Result<(), Failure> {
         self.connection
             .prepare_cached(
-                "INSERT INTO temp.leases (lane, conversation, claim, operation, until, seq, replay)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO temp.leases (lane, conversation, claim, until, seq, replay)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute((
                 lane_number(held.lane),
                 held.conversation.to_bytes(),
                 id.to_bytes(),
-                request.operation.to_bytes(),
                 boot.saturating_add(millis(request.lease)),
                 place(held.seq),
                 held.turn == Turn::Replay,
@@ -144,29 +176,33 @@ impl Core {
         Ok(())
     }
 
-    fn lane_row(&self, conversation: ConversationId, lane: Lane) -> Result<Option<LaneRow>, Failure> {
+    fn lane_row(&self, conversation: ConversationId, lane: Lane) -> Result<LaneRow, Failure> {
         let row = self
             .connection
-            .prepare_cached("SELECT cursor, progress, redo FROM lanes WHERE conversation = ?1 AND lane = ?2")?
+            .prepare_cached("SELECT cursor, head, progress, redo FROM lanes WHERE conversation = ?1 AND lane = ?2")?
             .query_row((conversation.to_bytes(), lane_number(lane)), |row| {
-                let progress: Option<String> = row.get(1)?;
-                let redo: Option<String> = row.get(2)?;
+                let text = |column| row.get::<_, Option<String>>(column);
                 Ok(LaneRow {
                     cursor: seq(row, 0)?,
-                    progress: progress.as_deref().map(parse).transpose()?.unwrap_or_default(),
-                    redo: redo.as_deref().map(parse).transpose()?.unwrap_or_default(),
+                    head: seq(row, 1)?,
+                    tried: text(2)?.as_deref().map(parse).transpose()?.unwrap_or_default(),
+                    redo: text(3)?.as_deref().map(parse).transpose()?.unwrap_or_default(),
                 })
             })
             .optional()?;
-        Ok(row)
+        Ok(row.unwrap_or_default())
     }
 
     /// A replay first, else the first event beyond the cursor that wakes the lane.
     fn next_event(&self, conversation: ConversationId, lane: Lane) -> Result<Option<(Held, Progress)>, Failure> {
-        let Some(row) = self.lane_row(conversation, lane)? else { return Ok(None) };
-        let held = |seq, turn| Held { lane, conversation, seq, turn };
+        let row = self.lane_row(conversation, lane)?;
+        let held = |seq, turn| {
+            let held = Held { lane, conversation, seq, turn };
+            let progress = row.progress(&held);
+            (held, progress)
+        };
         if let Some(first) = row.redo.first() {
-            return Ok(Some((held(*first, Turn::Replay), row.progress)));
+            return Ok(Some(held(*first, Turn::Replay)));
         }
         let next = self
             .connection
@@ -176,7 +212,7 @@ impl Core {
             .query_row((conversation.to_bytes(), place(row.cursor), lane_number(lane)), |row| seq(row, 0))
             .optional()?;
         if let Some(next) = next {
-            return Ok(Some((held(next, Turn::Next), row.progress)));
+            return Ok(Some(held(next, Turn::Next)));
         }
         // Nothing beyond the cursor is for this lane: it is done.
         self.connection
@@ -226,51 +262,64 @@ impl Core {
         Ok(())
     }
 
-    /// Moves the lane past its event. An effect of the same verb may move it further or back afterwards.
+    /// Moves the lane past its event. An effect of the same verb may move it further or back afterwards. What the lane has
+    /// left to do is due since now, so that a backlog lets other conversations in between.
     pub(super) fn advance(&self, held: &Held) -> Result<(), Failure> {
-        let key = (held.conversation.to_bytes(), lane_number(held.lane));
+        let mut row = self.lane_row(held.conversation, held.lane)?;
         match held.turn {
             Turn::Next => {
-                self.connection
-                    .prepare_cached(
-                        "UPDATE lanes SET cursor = max(cursor, ?3), head = max(head, ?3), waiting = NULL, progress = NULL
-                         WHERE conversation = ?1 AND lane = ?2",
-                    )?
-                    .execute((key.0, key.1, place(held.seq)))?;
+                row.cursor = row.cursor.max(held.seq);
+                row.head = row.head.max(held.seq);
             }
-            Turn::Replay => {
-                let mut redo = self.lane_row(held.conversation, held.lane)?.map_or_else(Vec::new, |row| row.redo);
-                redo.retain(|seq| *seq != held.seq);
-                self.set_redo(&self.connection, key, &redo)?;
-            }
+            Turn::Replay => row.redo.retain(|seq| *seq != held.seq),
         }
-        Ok(())
+        self.write_lane(held.conversation, held.lane, row, self.clock.now(), None)
     }
 
-    fn set_redo(&self, connection: &Connection, key: ([u8; 16], i64), redo: &[Seq]) -> Result<(), Failure> {
-        let text = if redo.is_empty() { None } else { Some(rows::json(&redo)?) };
-        connection
-            .prepare_cached(
-                "UPDATE lanes SET redo = ?3, waiting = NULL, progress = NULL WHERE conversation = ?1 AND lane = ?2",
-            )?
-            .execute((key.0, key.1, text))?;
-        Ok(())
+    /// Gives the lane back, to be due at the release's moment.
+    pub(super) fn park(&self, held: &Held, release: &Release) -> Result<(), Failure> {
+        let mut row = self.lane_row(held.conversation, held.lane)?;
+        row.tried.retain(|tried| (tried.seq, tried.turn) != (held.seq, held.turn));
+        row.tried.push(Tried { seq: held.seq, turn: held.turn, progress: release.progress });
+        self.write_lane(held.conversation, held.lane, row, release.until, release.waiting.as_ref())
     }
 
     /// Has the lane do this event once more, before its other events and at once.
     pub(super) fn redo(&self, letter: &DeadLetter) -> Result<(), Failure> {
-        let now = self.clock.now().as_millis();
-        let key = (letter.conversation.to_bytes(), lane_number(letter.lane));
+        let mut row = self.lane_row(letter.conversation, letter.lane)?;
+        if !row.redo.contains(&letter.seq) {
+            row.redo.push(letter.seq);
+        }
+        self.write_lane(letter.conversation, letter.lane, row, self.clock.now(), None)
+    }
+
+    fn write_lane(
+        &self,
+        conversation: ConversationId,
+        lane: Lane,
+        mut row: LaneRow,
+        not_before: Timestamp,
+        waiting: Option<&Waiting>,
+    ) -> Result<(), Failure> {
+        row.tidy();
         self.connection
             .prepare_cached(
-                "INSERT INTO lanes (conversation, lane, cursor, head, not_before) VALUES (?1, ?2, 0, 0, ?3)
-                 ON CONFLICT DO UPDATE SET not_before = min(not_before, excluded.not_before)",
+                "INSERT INTO lanes (conversation, lane, cursor, head, not_before, waiting, progress, redo)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                 ON CONFLICT DO UPDATE SET cursor = excluded.cursor, head = excluded.head,
+                    not_before = excluded.not_before, waiting = excluded.waiting, progress = excluded.progress,
+                    redo = excluded.redo",
             )?
-            .execute((key.0, key.1, now))?;
-        let mut redo = self.lane_row(letter.conversation, letter.lane)?.map_or_else(Vec::new, |row| row.redo);
-        if !redo.contains(&letter.seq) {
-            redo.push(letter.seq);
-        }
-        self.set_redo(&self.connection, key, &redo)
+            .execute((
+                conversation.to_bytes(),
+                lane_number(lane),
+                place(row.cursor),
+                place(row.head),
+                not_before.as_millis(),
+                waiting.map(rows::json).transpose()?,
+                json_unless_empty(&row.tried)?,
+                json_unless_empty(&row.redo)?,
+            ))?;
+        Ok(())
     }
 }

@@ -8,7 +8,10 @@ use super::{
     writer::Failure,
 };
 
-/// A lane as a number, for keys.
+/// An event that names a lane and did not wake it, because of the owner, has the lane's bit this much further left.
+const PASSED_BY: i64 = 2;
+
+/// A lane as a number, for keys. One bit each: `events.wakes` holds those that the event woke.
 pub(super) fn lane_number(lane: Lane) -> i64 {
     match lane {
         Lane::Agent => 1,
@@ -101,18 +104,24 @@ impl<'c> Change<'c> {
         wakes: &[Wake],
         status: Option<DeliveryStatus>,
     ) -> Result<(), Failure> {
+        let direction = body.message().map(|message| message.direction);
+        if (direction == Some(Direction::Outbound)) != status.is_some() {
+            return Err(Failure::Refused("an outbound message has a status, and nothing else has one".into()));
+        }
         let conversation = &mut self.conversation;
         conversation.last_seq = conversation.last_seq.next();
         conversation.updated_at = conversation.updated_at.max(at);
         let event = Event { id, seq: conversation.last_seq, at, body: body.clone() };
         let woken = |wake: &&Wake| wake.only_if_owner.is_none_or(|owner| owner == conversation.owner);
-        let mask: i64 = wakes.iter().filter(woken).map(|wake| lane_number(wake.lane)).fold(0, |mask, bit| mask | bit);
+        let bits = |mask: i64, wake: &Wake| mask | lane_number(wake.lane);
+        let mask = wakes.iter().filter(woken).fold(0, bits);
+        let named = wakes.iter().fold(0, bits);
         self.connection
             .prepare_cached("INSERT INTO events (conversation, seq, wakes, contact, doc) VALUES (?1, ?2, ?3, ?4, ?5)")?
             .execute((
                 self.conversation.id.to_bytes(),
                 place(event.seq),
-                mask,
+                mask | ((named & !mask) << PASSED_BY),
                 event.body.is_by_contact(),
                 json(&event)?,
             ))?;
@@ -195,15 +204,16 @@ impl<'c> Change<'c> {
         Ok(found)
     }
 
-    /// What the contact wrote while the lane was off wakes nobody by itself; from here on it does.
+    /// What would have woken the lane while it was off wakes it from here on. What names no lane (a program's own note) stays
+    /// nobody's work.
     fn rewind(&self) -> Result<(), Failure> {
         let Some(from) = self.conversation.unanswered_from else { return self.follow_tail() };
         let id = self.conversation.id.to_bytes();
         self.connection
             .prepare_cached(
-                "UPDATE events SET wakes = wakes | 1 WHERE conversation = ?1 AND seq >= ?2 AND contact = 1",
+                "UPDATE events SET wakes = wakes | 1 WHERE conversation = ?1 AND seq >= ?2 AND wakes & ?3 <> 0",
             )?
-            .execute((id, place(from)))?;
+            .execute((id, place(from), lane_number(Lane::Agent) << PASSED_BY))?;
         self.connection
             .prepare_cached(
                 "INSERT INTO lanes (conversation, lane, cursor, head, not_before) VALUES (?1, 1, ?2 - 1, ?3, ?4)
@@ -226,6 +236,9 @@ impl<'c> Change<'c> {
     }
 
     fn freeze(&self, message: MessageId, parts: &[FrozenPart]) -> Result<(), Failure> {
+        if parts.is_empty() {
+            return Err(Failure::Refused("a message has at least one part".into()));
+        }
         if self.is_frozen(message)? {
             return Err(Failure::Refused("the message's parts are frozen already".into()));
         }
@@ -245,9 +258,12 @@ impl<'c> Change<'c> {
     fn set_part(&self, message: MessageId, index: u16, state: &PartState) -> Result<(), Failure> {
         let changed = self
             .connection
-            .prepare_cached("UPDATE parts SET state = ?3 WHERE message = ?1 AND place = ?2")?
-            .execute((message.to_bytes(), i64::from(index), json(state)?))?;
-        if changed == 1 { Ok(()) } else { Err(Failure::Refused("no such frozen part".into())) }
+            .prepare_cached(
+                "UPDATE parts SET state = ?3 WHERE message = ?1 AND place = ?2
+                 AND EXISTS (SELECT 1 FROM messages WHERE id = ?1 AND conversation = ?4)",
+            )?
+            .execute((message.to_bytes(), i64::from(index), json(state)?, self.conversation.id.to_bytes()))?;
+        if changed == 1 { Ok(()) } else { Err(Failure::Refused("no such frozen part in this conversation".into())) }
     }
 
     fn set_delivery(&self, message: MessageId, status: DeliveryStatus) -> Result<(), Failure> {

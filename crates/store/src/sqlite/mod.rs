@@ -26,14 +26,14 @@ mod writer;
 
 use std::{
     fs::{self, File, TryLockError},
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use async_trait::async_trait;
 use frontdesk_model::*;
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use self::{reader::Reader, room::Space, writer::Writer};
 
@@ -50,7 +50,7 @@ pub enum Durability {
     /// After the disk confirmed the write: a power cut loses nothing that was acknowledged.
     #[default]
     Strict,
-    /// After the system took the write: a power cut can lose the last moments, a crash of the daemon nothing.
+    /// After the system took the write: a power cut can lose what the system had not written out yet, a crash of the daemon nothing.
     Relaxed,
 }
 
@@ -91,18 +91,17 @@ pub enum OpenError {
     )]
     Newer(PathBuf, i64),
     /// SQLite cannot read it.
-    #[error("the database {0} cannot be opened: {1}; restore the folder from a snapshot if it is damaged")]
+    #[error("the database {0} cannot be opened: {1}; if it is damaged, restore the folder from a snapshot")]
     Database(PathBuf, rusqlite::Error),
 }
 
 /// A store in one folder, of one process.
 pub struct SqliteStore {
-    writer: Writer,
+    // Before the writer, which lets go of the folder when it is dropped.
     reader: Reader,
+    writer: Writer,
     space: Arc<Space>,
     description: StoreDescription,
-    /// Held for as long as the store lives; the system lets go of it when the process ends, however it ends.
-    _lock: Mutex<File>,
 }
 
 impl SqliteStore {
@@ -113,8 +112,8 @@ impl SqliteStore {
     pub fn open(folder: &Path, options: SqliteOptions, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let unusable = |error| OpenError::Folder(folder.to_owned(), error);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(unusable)?;
-        let lock =
-            File::options().create(true).truncate(false).write(true).open(folder.join(LOCK)).map_err(unusable)?;
+        // Held until the writer ends; the system lets go of it when the process ends, however it ends.
+        let lock = owners_file(&folder.join(LOCK)).map_err(unusable)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(folder.to_owned())),
@@ -122,15 +121,42 @@ impl SqliteStore {
         }
         let path = folder.join(DATABASE);
         let broken = |error| OpenError::Database(path.clone(), error);
-        let mut connection = Connection::open(&path).map_err(broken)?;
-        prepare(&mut connection, options.durability, &path)?;
+        let connection = match open_database(folder, &path, options.durability) {
+            // Even opening takes a little room. It is work in flight that wants to be finished.
+            Err(OpenError::Database(_, error)) if lacks_room(&error) && room::remove_reserve(folder) => {
+                open_database(folder, &path, options.durability)?
+            }
+            opened => opened?,
+        };
         let store_id = store_id(&connection).map_err(broken)?;
         let space = Arc::new(Space::new(folder, options.min_free, options.reserve));
         let reader = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(broken)?;
         let description = describe(folder, options.durability, store_id);
-        let writer = Writer::start(connection, clock, Arc::clone(&space)).map_err(unusable)?;
-        Ok(Self { writer, reader: Reader::new(reader), space, description, _lock: Mutex::new(lock) })
+        let writer = Writer::start(connection, clock, Arc::clone(&space), lock).map_err(unusable)?;
+        let reader = Reader::start(reader).map_err(unusable)?;
+        Ok(Self { writer, reader, space, description })
     }
+}
+
+/// Customers' messages and the master key: for the owner's eyes, whatever the folder's mode is.
+fn owners_file(path: &Path) -> std::io::Result<File> {
+    File::options().create(true).truncate(false).write(true).mode(0o600).open(path)
+}
+
+fn open_database(folder: &Path, path: &Path, durability: Durability) -> Result<Connection, OpenError> {
+    let unusable = |error| OpenError::Folder(folder.to_owned(), error);
+    if !path.exists() {
+        owners_file(path).map_err(unusable)?;
+        // SQLite makes sure of the file's bytes; that the folder knows of the file is ours to make sure of.
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(unusable)?;
+    }
+    let mut connection = Connection::open(path).map_err(|error| OpenError::Database(path.to_owned(), error))?;
+    prepare(&mut connection, durability, path)?;
+    Ok(connection)
+}
+
+fn lacks_room(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen))
 }
 
 fn describe(folder: &Path, durability: Durability, store_id: String) -> StoreDescription {
@@ -138,7 +164,7 @@ fn describe(folder: &Path, durability: Durability, store_id: String) -> StoreDes
         Durability::Strict => ("strict", "a power cut loses nothing that was acknowledged"),
         Durability::Relaxed => (
             "relaxed",
-            "a power cut can lose the last moments before it, and what was sent in them may be sent again; set [store] durability = \"strict\" to lose nothing",
+            "a power cut can lose what was acknowledged in about the last half minute, and what was sent then may be sent again; a crash of the daemon alone loses nothing; set [store] durability = \"strict\" to lose nothing",
         ),
     };
     StoreDescription {
@@ -200,12 +226,10 @@ fn store_id(connection: &Connection) -> rusqlite::Result<String> {
 #[async_trait]
 impl Store for SqliteStore {
     async fn commit_inbound(&self, inbound: CommitInbound) -> Result<Committed, StoreError> {
-        self.space.admit()?;
         self.writer.call(move |core| core.commit_inbound(&inbound)).await
     }
 
     async fn append(&self, append: Append) -> Result<Applied, StoreError> {
-        self.space.admit()?;
         self.writer.call(move |core| core.append(&append)).await
     }
 
@@ -291,8 +315,8 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) -> Result<(), StoreError> {
-        self.writer.close().await;
+        // The reader first: the connection that closes last tidies the log of writes away.
         self.reader.close();
-        Ok(())
+        self.writer.close().await
     }
 }

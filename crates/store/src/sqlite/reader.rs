@@ -1,45 +1,70 @@
 //! The reading side: a connection of its own that sees only what is committed.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Mutex, PoisonError, mpsc},
+    thread::{self, JoinHandle},
+};
 
 use frontdesk_model::*;
 use rusqlite::{Connection, OptionalExtension, params_from_iter, types::Value};
+use tokio::sync::oneshot;
 
 use super::{
     rows::{self, parsed, place, seq, status, word},
     writer::Failure,
 };
 
-/// Reads beside the writer. Dropped by `close`.
+type Read = Box<dyn FnOnce(&Connection) + Send>;
+
+/// Reads beside the writer, on a thread of its own.
 pub(super) struct Reader {
-    connection: Arc<Mutex<Option<Connection>>>,
+    reads: Mutex<Option<mpsc::Sender<Read>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Reader {
-    pub(super) fn new(connection: Connection) -> Self {
+    pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
         connection.set_prepared_statement_cache_capacity(32);
-        Self { connection: Arc::new(Mutex::new(Some(connection))) }
+        let (reads, waiting) = mpsc::channel::<Read>();
+        let thread = thread::Builder::new().name("store-reader".into()).spawn(move || {
+            while let Ok(read) = waiting.recv() {
+                read(&connection);
+            }
+        })?;
+        Ok(Self { reads: Mutex::new(Some(reads)), thread: Mutex::new(Some(thread)) })
     }
 
+    /// The caller waits for its answer, so no more reads queue up than there are callers.
     pub(super) async fn read<T, E, F>(&self, read: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         Failure: From<E>,
         F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
     {
-        let connection = Arc::clone(&self.connection);
-        let reading = tokio::task::spawn_blocking(move || {
-            let held = connection.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(connection) = held.as_ref() else {
-                return Err(StoreError::Unavailable("the store is closed".into()));
-            };
-            read(connection).map_err(|error| Failure::from(error).into_store_error())
+        let closed = || StoreError::Unavailable("the store is closed".into());
+        let (reply, answer) = oneshot::channel();
+        let run: Read = Box::new(move |connection| {
+            let _ = reply.send(read(connection).map_err(|error| Failure::from(error).into_store_error()));
         });
-        reading.await.map_err(|_| StoreError::Unavailable("a read was cut short".into()))?
+        match self.reads.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            Some(reads) => reads.send(run).map_err(|_| closed())?,
+            None => return Err(closed()),
+        }
+        answer.await.map_err(|_| closed())?
     }
 
+    /// Answers what was asked before, and lets go of the file.
     pub(super) fn close(&self) {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -51,12 +76,17 @@ fn foreign_page() -> Failure {
     Failure::Refused("page: not a page that an answer gave as next".into())
 }
 
+fn check_limit(page: &PageRequest) -> Result<(), Failure> {
+    if (1..=200).contains(&page.limit) { Ok(()) } else { Err(Failure::Refused("limit: from 1 to 200".into())) }
+}
+
 /// Pages go on behind (time, id) of the last row, so that new rows neither shift nor repeat them.
 pub(super) fn conversations(
     connection: &Connection,
     filter: &ConversationFilter,
     page: &PageRequest,
 ) -> Result<Page<Conversation>, Failure> {
+    check_limit(page)?;
     let mut sql = String::from("SELECT doc FROM conversations WHERE 1");
     let mut values: Vec<Value> = Vec::new();
     if let Some(status) = filter.status {
@@ -93,6 +123,7 @@ pub(super) fn conversations(
 }
 
 pub(super) fn dead_letters(connection: &Connection, page: &PageRequest) -> Result<Page<DeadLetter>, Failure> {
+    check_limit(page)?;
     let before = match &page.page {
         Some(page) => page.parse::<DeadLetterId>().map_err(|_| foreign_page())?.to_bytes(),
         None => [0xff; 16],

@@ -5,7 +5,7 @@ use rusqlite::OptionalExtension;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    effects::{Change, lane_number, load},
+    effects::{Change, load},
     rows::{self, json, parse, parsed},
     writer::{Core, Failure},
 };
@@ -17,7 +17,7 @@ const SWEEP_EVERY: u32 = 1024;
 
 /// Where operations of a verb are remembered.
 #[derive(Clone, Copy)]
-enum Memory {
+pub(super) enum Memory {
     /// In the database: the caller may come again after a restart.
     Stored,
     /// With the leases: the caller cannot outlive the process.
@@ -37,6 +37,7 @@ impl Core {
                 message: MessageId::from_bytes(message),
             });
         }
+        self.space.admit()?;
         let thread = &inbound.thread;
         let existing = self
             .connection
@@ -44,10 +45,13 @@ impl Core {
             .query_row((thread.kind.as_str(), thread.account.as_str(), thread.thread.as_str()), parsed::<Conversation>)
             .optional()?;
         let conversation = existing.unwrap_or_else(|| new_conversation(inbound));
-        let id = conversation.id;
+        let (id, before) = (conversation.id, conversation.last_seq);
         let mut change = Change::new(&self.connection, conversation);
         change.apply(&inbound.effects)?;
         let seq = change.conversation.last_seq;
+        if seq == before {
+            return Err(Failure::Refused("an inbound message adds an event".into()));
+        }
         change.write()?;
         self.connection
             .prepare_cached("INSERT INTO dedupe (key, conversation, message) VALUES (?1, ?2, ?3)")?
@@ -57,6 +61,7 @@ impl Core {
 
     pub(super) fn append(&mut self, append: &Append) -> Result<Applied, Failure> {
         self.once(append.operation, Memory::Stored, |core| {
+            core.space.admit()?;
             let Some(conversation) = load(&core.connection, append.conversation)? else {
                 return Ok(Applied::NotFound);
             };
@@ -95,17 +100,7 @@ impl Core {
         self.once(release.operation, Memory::Process, |core| {
             let Some(held) = core.held(release.claim)? else { return Ok(Held::Gone) };
             core.let_go(release.claim)?;
-            core.connection
-                .prepare_cached(
-                    "UPDATE lanes SET not_before = ?3, waiting = ?4, progress = ?5 WHERE conversation = ?1 AND lane = ?2",
-                )?
-                .execute((
-                    held.conversation.to_bytes(),
-                    lane_number(held.lane),
-                    release.until.as_millis(),
-                    release.waiting.as_ref().map(json).transpose()?,
-                    json(&release.progress)?,
-                ))?;
+            core.park(&held, release)?;
             Ok(Held::Yes)
         })
     }
@@ -168,30 +163,45 @@ impl Core {
         memory: Memory,
         run: impl FnOnce(&mut Self) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let (look, keep) = match memory {
-            Memory::Stored => (
-                "SELECT answer FROM operations WHERE id = ?1 AND at > ?2",
-                "INSERT OR REPLACE INTO operations (id, at, answer) VALUES (?1, ?2, ?3)",
-            ),
-            Memory::Process => (
-                "SELECT answer FROM temp.recent WHERE id = ?1 AND at > ?2",
-                "INSERT OR REPLACE INTO temp.recent (id, at, answer) VALUES (?1, ?2, ?3)",
-            ),
+        if let Some(answer) = self.answered_before(operation, memory)? {
+            return Ok(answer);
+        }
+        let answer = run(self)?;
+        self.remember(operation, memory, &answer)?;
+        Ok(answer)
+    }
+
+    pub(super) fn answered_before<T: DeserializeOwned>(
+        &self,
+        operation: OperationId,
+        memory: Memory,
+    ) -> Result<Option<T>, Failure> {
+        let look = match memory {
+            Memory::Stored => "SELECT answer FROM operations WHERE id = ?1 AND at > ?2",
+            Memory::Process => "SELECT answer FROM temp.recent WHERE id = ?1 AND at > ?2",
         };
-        let now = self.clock.now().as_millis();
-        let oldest = now - REPEATS_MILLIS;
+        let oldest = self.clock.now().as_millis() - REPEATS_MILLIS;
         let before = self
             .connection
             .prepare_cached(look)?
             .query_row((operation.to_bytes(), oldest), |row| row.get::<_, String>(0))
             .optional()?;
-        if let Some(answer) = before {
-            return Ok(parse(&answer)?);
-        }
-        let answer = run(self)?;
-        self.connection.prepare_cached(keep)?.execute((operation.to_bytes(), now, json(&answer)?))?;
-        self.sweep(oldest)?;
-        Ok(answer)
+        Ok(before.as_deref().map(parse).transpose()?)
+    }
+
+    pub(super) fn remember<T: Serialize>(
+        &mut self,
+        operation: OperationId,
+        memory: Memory,
+        answer: &T,
+    ) -> Result<(), Failure> {
+        let keep = match memory {
+            Memory::Stored => "INSERT OR REPLACE INTO operations (id, at, answer) VALUES (?1, ?2, ?3)",
+            Memory::Process => "INSERT OR REPLACE INTO temp.recent (id, at, answer) VALUES (?1, ?2, ?3)",
+        };
+        let now = self.clock.now().as_millis();
+        self.connection.prepare_cached(keep)?.execute((operation.to_bytes(), now, json(answer)?))?;
+        self.sweep(now - REPEATS_MILLIS)
     }
 
     /// Forgets operations whose time is over, and the oldest of the process when there are too many of them: their

@@ -1,6 +1,7 @@
 //! The thread that writes: many requests, one transaction, one wait for the disk.
 
 use std::{
+    fs::File,
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread::{self, JoinHandle},
 };
@@ -20,6 +21,7 @@ const QUEUE: usize = 4096;
 pub(super) struct Core {
     pub(super) connection: Connection,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) space: Arc<Space>,
     /// Requests since the last sweep of old operation ids.
     pub(super) unswept: u32,
 }
@@ -29,13 +31,19 @@ pub(super) struct Core {
 pub(super) enum Failure {
     /// It contradicts the contract.
     Refused(String),
+    /// It is new work, and there is no room for any.
+    Full(String),
     /// SQLite failed.
     Sql(rusqlite::Error),
 }
 
 impl From<rusqlite::Error> for Failure {
+    /// A broken constraint is the request's fault (an id that exists already): repeating it would break it again.
     fn from(error: rusqlite::Error) -> Self {
-        Self::Sql(error)
+        match error.sqlite_error_code() {
+            Some(ErrorCode::ConstraintViolation) => Self::Refused(error.to_string()),
+            _ => Self::Sql(error),
+        }
     }
 }
 
@@ -47,6 +55,7 @@ impl Failure {
     pub(super) fn into_store_error(self) -> StoreError {
         match self {
             Self::Refused(reason) => StoreError::Refused(reason),
+            Self::Full(reason) => StoreError::Full(reason),
             Self::Sql(error) if is_full(&error) => StoreError::Full("the data folder's disk is full".into()),
             Self::Sql(error) => StoreError::Unavailable(error.to_string()),
         }
@@ -96,10 +105,19 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection, clock: Arc<dyn Clock>, space: Arc<Space>) -> std::io::Result<Self> {
+    /// `lock` keeps others out of the folder: it is held until the thread has written its last.
+    pub(super) fn start(
+        connection: Connection,
+        clock: Arc<dyn Clock>,
+        space: Arc<Space>,
+        lock: File,
+    ) -> std::io::Result<Self> {
         let (jobs, waiting) = mpsc::sync_channel(QUEUE);
-        let core = Core { connection, clock, unswept: 0 };
-        let thread = thread::Builder::new().name("store-writer".into()).spawn(move || write(core, &space, &waiting))?;
+        let core = Core { connection, clock, space, unswept: 0 };
+        let thread = thread::Builder::new().name("store-writer".into()).spawn(move || {
+            write(core, &waiting);
+            drop(lock);
+        })?;
         Ok(Self {
             jobs: Mutex::new(Some(jobs)),
             thread: Mutex::new(Some(thread)),
@@ -123,18 +141,33 @@ impl Writer {
         answer.await.map_err(|_| closed())?
     }
 
-    /// Lets the thread finish what waits and end.
-    pub(super) async fn close(&self) {
+    /// Lets the thread finish what waits and end. `Err`: it was asked to before.
+    pub(super) async fn close(&self) -> Result<(), StoreError> {
+        let thread = self.end().ok_or_else(|| StoreError::Unavailable("the store is closed".into()))?;
+        let ended = tokio::task::spawn_blocking(move || thread.join()).await;
+        match ended {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(StoreError::Unavailable("the store's writer had failed".into())),
+        }
+    }
+
+    /// The thread ends by itself once the queue is empty.
+    fn end(&self) -> Option<JoinHandle<()>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            // The thread ends by itself once the queue is empty; a panic in it was logged by the panic hook.
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Drop for Writer {
+    /// Waits for the thread, so that whoever opens the folder next finds it free and everything written.
+    fn drop(&mut self) {
+        if let Some(thread) = self.end() {
+            let _ = thread.join();
         }
     }
 }
 
-fn write(mut core: Core, space: &Space, waiting: &mpsc::Receiver<Box<dyn Job>>) {
+fn write(mut core: Core, waiting: &mpsc::Receiver<Box<dyn Job>>) {
     let mut group = Vec::with_capacity(GROUP);
     while let Ok(first) = waiting.recv() {
         group.push(first);
@@ -143,7 +176,7 @@ fn write(mut core: Core, space: &Space, waiting: &mpsc::Receiver<Box<dyn Job>>) 
             group.push(next);
         }
         if let Err(failure) = core.transact(&mut group) {
-            one_by_one(&mut core, space, &mut group, &failure);
+            one_by_one(&mut core, &mut group, &failure);
         }
         for job in group.drain(..) {
             job.answer();
@@ -153,7 +186,8 @@ fn write(mut core: Core, space: &Space, waiting: &mpsc::Receiver<Box<dyn Job>>) 
 }
 
 /// The group's transaction failed: nobody shall fail for another.
-fn one_by_one(core: &mut Core, space: &Space, group: &mut [Box<dyn Job>], failure: &Failure) {
+fn one_by_one(core: &mut Core, group: &mut [Box<dyn Job>], failure: &Failure) {
+    let space = Arc::clone(&core.space);
     tracing::debug!(?failure, "a group of writes is repeated one by one");
     if failure.is_full() {
         space.give_up_reserve();
@@ -178,7 +212,7 @@ impl Core {
             self.execute("SAVEPOINT job")?;
             match job.run(self) {
                 Ok(()) => self.execute("RELEASE job")?,
-                Err(failure @ Failure::Refused(_)) => {
+                Err(failure @ (Failure::Refused(_) | Failure::Full(_))) => {
                     self.execute("ROLLBACK TO job")?;
                     self.execute("RELEASE job")?;
                     job.fail(failure);

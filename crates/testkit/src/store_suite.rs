@@ -1,0 +1,380 @@
+//! What every store is held to. Written against [`frontdesk_model::Store`] alone: nothing here knows a backend.
+//!
+//! A backend's test file is one function that makes a [`Bench`] on an empty store, and one line:
+//!
+//! ```ignore
+//! frontdesk_testkit::store_suite!(open);
+//! ```
+//!
+//! Each claim becomes a test of its own, named after the claim.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // a test may stop at the first surprise
+
+pub mod claims;
+pub mod dead_letters;
+pub mod delivery;
+pub mod guards;
+pub mod inbound;
+pub mod interleaving;
+pub mod lanes;
+pub mod operations;
+pub mod reading;
+
+use std::{
+    any::Any,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use frontdesk_model::*;
+
+use crate::clock::TestClock;
+
+/// How long the suite's claims last.
+pub const LEASE: Duration = Duration::from_secs(30);
+
+/// An empty store on a clock that only the test moves, and short ways to use it.
+pub struct Bench {
+    /// The store under test.
+    pub store: Arc<dyn Store>,
+    /// Its clock.
+    pub clock: TestClock,
+    made: AtomicU64,
+    _keep: Box<dyn Any + Send + Sync>,
+}
+
+impl Bench {
+    /// `keep` lives as long as the bench: a folder, a server.
+    pub fn new(store: Arc<dyn Store>, clock: TestClock, keep: impl Any + Send + Sync) -> Self {
+        Self { store, clock, made: AtomicU64::new(1), _keep: Box::new(keep) }
+    }
+
+    fn entropy(&self) -> [u8; 9] {
+        let [a, b, c, d, e, f, g, h] = self.made.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        [a, b, c, d, e, f, g, h, 7]
+    }
+
+    /// An operation id that was not used before.
+    pub fn operation(&self) -> OperationId {
+        let mut bytes = [0x0f; 16];
+        bytes[..9].copy_from_slice(&self.entropy());
+        OperationId::from_bytes(bytes)
+    }
+
+    /// A message id that was not used before.
+    pub fn message_id(&self) -> MessageId {
+        MessageId::new(self.clock.now(), Partition::of(&thread("any")), self.entropy())
+    }
+
+    /// An event id that was not used before.
+    pub fn event_id(&self) -> EventId {
+        EventId::new(self.clock.now(), Partition::of(&thread("any")), self.entropy())
+    }
+
+    /// A customer's message in a thread, as the engine commits one.
+    pub fn inbound(&self, thread: &ThreadKey) -> CommitInbound {
+        let message = self.message_id();
+        let wakes = vec![Wake { lane: Lane::Agent, only_if_owner: Some(Owner::Agent) }];
+        let effects = vec![
+            Effect::PutParticipant(contact(1)),
+            Effect::BumpVersion,
+            self.event(said(message, Direction::Inbound), wakes, None),
+            Effect::MarkUnanswered,
+        ];
+        let dedupe = DedupeKey(message.to_bytes());
+        CommitInbound { thread: thread.clone(), dedupe, message, new: self.new_conversation(thread), effects }
+    }
+
+    /// What a thread's conversation is made of.
+    pub fn new_conversation(&self, thread: &ThreadKey) -> NewConversation {
+        NewConversation {
+            id: ConversationId::new(self.clock.now(), Partition::of(thread), self.entropy()),
+            channel: "shop".parse().unwrap(),
+            owner: Owner::Agent,
+            subject: None,
+            at: self.clock.now(),
+        }
+    }
+
+    /// An event of this moment.
+    pub fn event(&self, message: Message, wakes: Vec<Wake>, status: Option<DeliveryStatus>) -> Effect {
+        let body = EventBody::MessageCreated { message };
+        Effect::Append { id: self.event_id(), at: self.clock.now(), body, wakes, status }
+    }
+
+    /// A queued reply, which wakes the deliver lane.
+    pub fn reply(&self) -> (MessageId, Effect) {
+        let message = self.message_id();
+        let wakes = vec![Wake { lane: Lane::Deliver, only_if_owner: None }];
+        (message, self.event(said(message, Direction::Outbound), wakes, Some(DeliveryStatus::Queued)))
+    }
+
+    /// An event that wakes nobody.
+    pub fn note(&self) -> Effect {
+        let body = EventBody::ConversationUpdated {
+            by: "system".into(),
+            status: Status::Open,
+            owner: Owner::Agent,
+            attention: None,
+            reason: None,
+        };
+        Effect::Append { id: self.event_id(), at: self.clock.now(), body, wakes: Vec::new(), status: None }
+    }
+
+    /// A customer writes in the thread of this name.
+    pub async fn say(&self, name: &str) -> (ConversationId, Seq) {
+        match self.store.commit_inbound(self.inbound(&thread(name))).await.unwrap() {
+            Committed::New { conversation, seq } => (conversation, seq),
+            duplicate @ Committed::Duplicate { .. } => panic!("{duplicate:?}"),
+        }
+    }
+
+    /// A reply is written without a claim.
+    pub async fn queue_reply(&self, conversation: ConversationId) -> MessageId {
+        let (message, effect) = self.reply();
+        self.apply(conversation, vec![effect]).await;
+        message
+    }
+
+    /// Applies effects without a claim.
+    pub async fn append(&self, conversation: ConversationId, guards: Vec<Guard>, effects: Vec<Effect>) -> Applied {
+        let append = Append { operation: self.operation(), conversation, guards, effects };
+        self.store.append(append).await.unwrap()
+    }
+
+    /// Applies effects that must take hold.
+    pub async fn apply(&self, conversation: ConversationId, effects: Vec<Effect>) {
+        let applied = self.append(conversation, Vec::new(), effects).await;
+        assert!(matches!(applied, Applied::Done { .. }), "{applied:?}");
+    }
+
+    /// Asks for work.
+    pub async fn claim(&self, lane: Lane, limit: usize) -> Claims {
+        let request = ClaimRequest { operation: self.operation(), lane, limit, lease: LEASE };
+        self.store.claim(request).await.unwrap()
+    }
+
+    /// The one claim that is due, if one is.
+    pub async fn try_one(&self, lane: Lane) -> Option<Claim> {
+        self.claim(lane, 1).await.claims.pop()
+    }
+
+    /// The one claim that must be due.
+    pub async fn one(&self, lane: Lane) -> Claim {
+        self.try_one(lane).await.expect("a lane is due")
+    }
+
+    /// A settling write that nothing guards.
+    pub fn settling(&self, claim: &Claim, effects: Vec<Effect>, then: Then) -> Settle {
+        Settle { operation: self.operation(), claim: claim.id, guards: Vec::new(), effects, then }
+    }
+
+    /// Settles, whatever comes of it.
+    pub async fn settle(&self, claim: &Claim, effects: Vec<Effect>, then: Then) -> Applied {
+        self.store.settle(self.settling(claim, effects, then)).await.unwrap()
+    }
+
+    /// Settles, which must take hold, and moves on.
+    pub async fn finish(&self, claim: &Claim) {
+        let applied = self.settle(claim, Vec::new(), Then::Advance).await;
+        assert!(matches!(applied, Applied::Done { .. }), "{applied:?}");
+    }
+
+    /// Gives a claim back for `span`, having waited for `waiting`.
+    pub async fn park(&self, claim: &Claim, span: Duration, waiting: Option<Waiting>, attempts: u32) -> Held {
+        let progress = Progress { attempts, ..Progress::default() };
+        let until = self.clock.now().plus(span);
+        let release = Release { operation: self.operation(), claim: claim.id, until, waiting, progress };
+        self.store.release(release).await.unwrap()
+    }
+
+    /// A conversation that must be there.
+    pub async fn conversation(&self, id: ConversationId) -> Conversation {
+        self.store.conversation(id).await.unwrap().expect("the conversation is there")
+    }
+
+    /// A conversation's whole log.
+    pub async fn log(&self, id: ConversationId) -> Vec<Event> {
+        self.store.events(id, Seq::ZERO, 10_000).await.unwrap().expect("the conversation is there")
+    }
+
+    /// The work of a claim as a dead letter.
+    pub fn dead_letter(&self, claim: &Claim) -> DeadLetter {
+        DeadLetter {
+            id: DeadLetterId::new(self.clock.now(), claim.conversation.id.partition(), self.entropy()),
+            conversation: claim.conversation.id,
+            lane: claim.lane,
+            seq: claim.event.seq,
+            event: claim.event.id,
+            channel: claim.conversation.channel.clone(),
+            reason: "it answered 400".into(),
+            attempts: 1,
+            at: self.clock.now(),
+        }
+    }
+
+    /// Gives a claim's work up: a dead letter, and the desk is asked to look.
+    pub async fn bury(&self, claim: &Claim) -> DeadLetter {
+        let letter = self.dead_letter(claim);
+        let effects = vec![Effect::AddDeadLetter(letter.clone()), Effect::SetAttention(Some(Attention::DeadLetter))];
+        assert!(matches!(self.settle(claim, effects, Then::Advance).await, Applied::Done { .. }));
+        letter
+    }
+
+    /// Ends a dead letter.
+    pub async fn requeue(&self, letter: &DeadLetter, end: DeadLetterEnd) -> Applied {
+        let effects = vec![Effect::ClearDeadLetterAttention];
+        let requeue = Requeue { operation: self.operation(), dead_letter: letter.id, effects, end };
+        self.store.requeue(requeue).await.unwrap()
+    }
+}
+
+/// The thread of this name on the suite's channel.
+pub fn thread(name: &str) -> ThreadKey {
+    ThreadKey { kind: "webhook".parse().unwrap(), account: "shop".parse().unwrap(), thread: name.parse().unwrap() }
+}
+
+/// One of the suite's contacts.
+pub fn contact(number: u8) -> Contact {
+    Contact { id: ContactId::from_bytes([number; 16]), name: Some("Ada".into()), locale: None, identities: Vec::new() }
+}
+
+/// A message of this id, from the first contact or from the agent.
+pub fn said(id: MessageId, direction: Direction) -> Message {
+    let author = match direction {
+        Direction::Inbound => Author::Contact { id: contact(1).id, name: Some("Ada".into()) },
+        Direction::Outbound => Author::Agent,
+    };
+    Message {
+        id,
+        direction,
+        author,
+        external_id: None,
+        content: Content::Text("Where is my order?".into()),
+        reply_to: None,
+        auto_generated: false,
+        sent_at: None,
+        received_at: Timestamp::from_millis(0),
+    }
+}
+
+/// Makes each claim of the suite a test on the benches that `$open` makes: an `async fn() -> Bench`.
+#[macro_export]
+macro_rules! store_suite {
+    ($open:path) => {
+        $crate::store_suite! { @tests $open;
+            inbound::a_thread_is_one_conversation_with_its_messages_in_order;
+            inbound::a_new_conversation_is_as_it_was_named;
+            inbound::a_known_message_changes_nothing_and_repeats_the_first_answer;
+            inbound::the_same_message_many_times_at_once_is_taken_once;
+            inbound::many_first_messages_at_once_make_one_conversation;
+            inbound::seq_has_no_gaps_whoever_writes_at_once;
+            inbound::t42_odd_names_of_threads_stay_apart;
+            inbound::participants_stand_once_and_contacts_are_renewed;
+            inbound::a_status_changes_only_from_where_it_may;
+            guards::a_guard_that_fails_leaves_everything_as_it_was;
+            guards::the_first_guard_that_fails_is_named;
+            guards::guards_look_at_the_state_before_the_effects;
+            guards::a_failed_guard_keeps_the_claim;
+            guards::a_refused_effect_undoes_those_before_it;
+            guards::a_refusal_does_not_touch_what_is_written_at_once;
+            guards::what_is_unknown_is_not_found;
+            operations::a_repeated_append_repeats_its_answer;
+            operations::a_repeated_settle_repeats_its_answer_though_its_claim_is_over;
+            operations::a_repeated_release_repeats_its_answer;
+            operations::a_repeated_requeue_repeats_its_answer;
+            operations::a_repeated_claim_hands_out_the_same_claims;
+            operations::a_claim_repeated_after_its_claims_are_over_hands_out_nothing_new;
+            operations::a_refusal_by_a_guard_is_repeated_too;
+            claims::a_claimed_lane_is_given_to_nobody_else;
+            claims::claims_at_once_never_share_a_lane;
+            claims::lanes_of_one_conversation_do_not_wait_for_each_other;
+            claims::conversations_do_not_wait_for_each_other;
+            claims::a_lease_that_is_over_is_claimed_anew_and_the_old_fence_is_refused;
+            claims::a_lease_that_is_over_is_refused_though_nobody_else_claimed;
+            claims::renewing_counts_the_lease_from_now;
+            claims::renewing_or_releasing_a_strange_claim_does_nothing;
+            claims::new_work_never_moves_a_leased_lane;
+            claims::a_lane_gives_one_event_after_the_other;
+            claims::keeping_a_claim_keeps_its_event;
+            claims::a_released_lane_is_due_at_its_moment_with_its_progress;
+            claims::progress_ends_with_its_event;
+            claims::waking_makes_due_what_waits_for_that;
+            claims::waking_leaves_a_claimed_lane_with_its_holder;
+            claims::the_longest_due_comes_first;
+            claims::a_lane_with_much_to_do_lets_others_in_between;
+            claims::next_due_names_only_what_nobody_holds;
+            claims::a_claim_shows_who_wrote;
+            claims::a_limit_of_nothing_is_refused;
+            lanes::the_first_unanswered_message_is_known;
+            lanes::what_comes_while_the_desk_owns_is_not_due;
+            lanes::handed_back_it_goes_on_at_the_first_unanswered;
+            lanes::handed_back_without_anything_unanswered_it_goes_on_at_the_end;
+            lanes::following_the_tail_skips_what_was_waiting;
+            lanes::following_the_tail_gives_up_replays;
+            lanes::work_left_from_before_is_not_skipped_by_an_owner_that_does_not_match;
+            lanes::what_wakes_nobody_stays_so_when_handed_back;
+            lanes::an_effect_that_moves_the_lane_has_the_last_word_over_advancing;
+            lanes::a_message_that_is_passed_by_wakes_nobody_later;
+            delivery::parts_are_frozen_once;
+            delivery::a_claim_shows_the_status_and_every_part;
+            delivery::a_status_is_known_by_the_messages_id;
+            delivery::another_conversations_message_is_out_of_reach;
+            delivery::an_inbound_message_has_no_delivery;
+            delivery::an_outbound_message_needs_a_status;
+            dead_letters::they_are_listed_newest_first_in_pages;
+            dead_letters::a_replay_comes_before_other_work_and_once;
+            dead_letters::a_replay_makes_a_parked_lane_due;
+            dead_letters::a_replay_waits_for_the_lanes_holder;
+            dead_letters::a_replay_has_its_own_progress;
+            dead_letters::a_dropped_one_is_gone_for_good;
+            dead_letters::attention_goes_with_the_last_one;
+            dead_letters::another_attention_stays;
+            reading::pages_are_complete_and_stable_while_new_rows_come;
+            reading::the_conversation_that_grew_last_is_first;
+            reading::filters_choose;
+            reading::a_text_that_no_page_gave_is_refused;
+            reading::a_page_has_from_1_to_200_rows;
+            reading::messages_come_newest_first_and_events_in_order;
+            reading::what_was_discarded_is_noted_until_told;
+            reading::the_master_key_is_the_same_for_all;
+            reading::a_closed_store_fails_every_call;
+            interleaving::random_steps_of_several_workers_keep_every_promise;
+            interleaving::workers_at_once_settle_every_event_once_and_in_order;
+        }
+    };
+    (@tests $open:path; $($module:ident::$claim:ident;)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $claim() {
+                $crate::store_suite::$module::$claim($open().await).await;
+            }
+        )*
+
+        #[test]
+        fn every_claim_of_the_suite_is_a_test() {
+            assert_eq!($crate::store_suite::written_claims(), [$(stringify!($claim)),*].len());
+        }
+    };
+}
+
+/// How many claims stand in the suite's files; none may be missing from the list of [`store_suite!`](crate::store_suite).
+#[must_use]
+pub fn written_claims() -> usize {
+    [
+        include_str!("store_suite/claims.rs"),
+        include_str!("store_suite/dead_letters.rs"),
+        include_str!("store_suite/delivery.rs"),
+        include_str!("store_suite/guards.rs"),
+        include_str!("store_suite/inbound.rs"),
+        include_str!("store_suite/interleaving.rs"),
+        include_str!("store_suite/lanes.rs"),
+        include_str!("store_suite/operations.rs"),
+        include_str!("store_suite/reading.rs"),
+    ]
+    .iter()
+    .map(|file| file.matches("\npub async fn ").count())
+    .sum()
+}

@@ -1,0 +1,117 @@
+//! All of a verb or nothing.
+
+use std::sync::Arc;
+
+use frontdesk_model::*;
+use tokio::task::JoinSet;
+
+use super::Bench;
+
+/// With a claim and without.
+pub async fn a_guard_that_fails_leaves_everything_as_it_was(bench: Bench) {
+    let (id, _) = bench.say("order-77").await;
+    let claim = bench.one(Lane::Agent).await;
+    let before = (bench.conversation(id).await, bench.log(id).await);
+    let version = before.0.version;
+    for failed in [Guard::VersionIs(Version(99)), Guard::OwnerIs(Owner::Desk)] {
+        let effects = || vec![bench.reply().1, Effect::SetOwner(Owner::Desk), Effect::BumpVersion];
+        assert_eq!(bench.append(id, vec![failed], effects()).await, Applied::Guarded { failed, version });
+        let settle = Settle { guards: vec![failed], ..bench.settling(&claim, effects(), Then::Advance) };
+        assert_eq!(bench.store.settle(settle).await.unwrap(), Applied::Guarded { failed, version });
+    }
+    assert_eq!((bench.conversation(id).await, bench.log(id).await), before);
+    assert!(bench.try_one(Lane::Deliver).await.is_none());
+}
+
+/// In the order of the call.
+pub async fn the_first_guard_that_fails_is_named(bench: Bench) {
+    let (id, _) = bench.say("order-77").await;
+    let version = bench.conversation(id).await.version;
+    let failed = Guard::OwnerIs(Owner::Desk);
+    let guards = vec![Guard::VersionIs(version), failed, Guard::VersionIs(Version(99))];
+    assert_eq!(bench.append(id, guards, Vec::new()).await, Applied::Guarded { failed, version });
+}
+
+/// An effect cannot make its own guard hold or fail; the answer tells the version after it.
+pub async fn guards_look_at_the_state_before_the_effects(bench: Bench) {
+    let (id, _) = bench.say("order-77").await;
+    let version = bench.conversation(id).await.version;
+    let guards = vec![Guard::VersionIs(version), Guard::OwnerIs(Owner::Agent)];
+    let effects = vec![Effect::BumpVersion, Effect::SetOwner(Owner::Desk), bench.note()];
+    let applied = bench.append(id, guards, effects).await;
+    assert_eq!(applied, Applied::Done { version: Version(version.0 + 1), last_seq: Seq(2) });
+    let guards = vec![Guard::VersionIs(version)];
+    assert!(matches!(bench.append(id, guards, vec![Effect::BumpVersion]).await, Applied::Guarded { .. }));
+}
+
+/// The worker can settle in another way.
+pub async fn a_failed_guard_keeps_the_claim(bench: Bench) {
+    bench.say("order-77").await;
+    let claim = bench.one(Lane::Agent).await;
+    let guards = vec![Guard::OwnerIs(Owner::Desk)];
+    let settle = Settle { guards, ..bench.settling(&claim, Vec::new(), Then::Advance) };
+    assert!(matches!(bench.store.settle(settle).await.unwrap(), Applied::Guarded { .. }));
+    assert!(bench.try_one(Lane::Agent).await.is_none());
+    bench.finish(&claim).await;
+    assert!(bench.try_one(Lane::Agent).await.is_none());
+}
+
+/// What contradicts the contract is refused as a whole.
+pub async fn a_refused_effect_undoes_those_before_it(bench: Bench) {
+    let (id, _) = bench.say("order-77").await;
+    let claim = bench.one(Lane::Agent).await;
+    let before = (bench.conversation(id).await, bench.log(id).await);
+    let nowhere = Effect::SetPart { message: bench.message_id(), index: 0, state: PartState::Failed };
+    let effects = || vec![bench.reply().1, Effect::SetOwner(Owner::Desk), nowhere.clone()];
+    let append = Append { operation: bench.operation(), conversation: id, guards: Vec::new(), effects: effects() };
+    assert!(matches!(bench.store.append(append).await, Err(StoreError::Refused(_))));
+    let settle = bench.settling(&claim, effects(), Then::Advance);
+    assert!(matches!(bench.store.settle(settle).await, Err(StoreError::Refused(_))));
+    assert_eq!((bench.conversation(id).await, bench.log(id).await), before);
+    assert!(bench.try_one(Lane::Deliver).await.is_none());
+    bench.finish(&claim).await;
+}
+
+/// Many at once share what they can, never their failures. A message id that exists already is refused.
+pub async fn a_refusal_does_not_touch_what_is_written_at_once(bench: Bench) {
+    let bench = Arc::new(bench);
+    let (id, _) = bench.say("order-77").await;
+    let (taken, first) = bench.reply();
+    bench.apply(id, vec![first]).await;
+    let mut calls = JoinSet::new();
+    for number in 0..40 {
+        let bench = Arc::clone(&bench);
+        calls.spawn(async move {
+            let effect = match number % 2 {
+                0 => bench.reply().1,
+                _ => bench.event(super::said(taken, Direction::Outbound), Vec::new(), Some(DeliveryStatus::Queued)),
+            };
+            let (operation, guards) = (bench.operation(), Vec::new());
+            let append = Append { operation, conversation: id, guards, effects: vec![effect] };
+            (number, bench.store.append(append).await)
+        });
+    }
+    for (number, answer) in calls.join_all().await {
+        match number % 2 {
+            0 => assert!(matches!(answer, Ok(Applied::Done { .. })), "{answer:?}"),
+            _ => assert!(matches!(answer, Err(StoreError::Refused(_))), "{answer:?}"),
+        }
+    }
+    let places: Vec<u64> = bench.log(id).await.iter().map(|event| event.seq.0).collect();
+    assert_eq!(places, (1..=22).collect::<Vec<_>>());
+}
+
+/// Conversations, dead letters, messages.
+pub async fn what_is_unknown_is_not_found(bench: Bench) {
+    let (id, _) = bench.say("order-77").await;
+    let claim = bench.one(Lane::Agent).await;
+    let nobody = bench.new_conversation(&super::thread("nobody")).id;
+    assert_eq!(bench.append(nobody, Vec::new(), vec![Effect::BumpVersion]).await, Applied::NotFound);
+    assert_eq!(bench.requeue(&bench.dead_letter(&claim), DeadLetterEnd::Replay).await, Applied::NotFound);
+    assert_eq!(bench.store.conversation(nobody).await.unwrap(), None);
+    assert_eq!(bench.store.events(nobody, Seq::ZERO, 5).await.unwrap(), None);
+    assert_eq!(bench.store.messages(nobody, None, 5).await.unwrap(), None);
+    assert_eq!(bench.store.message(bench.message_id()).await.unwrap(), None);
+    assert_eq!(bench.store.parts(bench.message_id()).await.unwrap(), []);
+    assert_eq!(bench.store.events(id, Seq(1), 5).await.unwrap(), Some(Vec::new()));
+}
