@@ -1,6 +1,5 @@
 //! For tests only.
 
-pub mod adapter_suite;
 pub mod clock;
 pub mod daemon;
 pub mod far_end;
