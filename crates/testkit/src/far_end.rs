@@ -10,15 +10,25 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use http_body_util::{BodyExt, Either, Full};
+use hyper::{
+    body::{Body, Frame, Incoming, SizeHint},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+    task::JoinSet,
+    time::Sleep,
+};
 
 type Answer = Pin<Box<dyn Future<Output = Reply> + Send>>;
 type Handler = Arc<dyn Fn(Received) -> Answer + Send + Sync>;
@@ -59,8 +69,11 @@ pub struct Reply {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Answers,
+    Drips { piece: usize, pause: Duration },
+    BreaksOff { sent: usize },
     Hangs,
     Closes,
+    Resets,
 }
 
 impl Reply {
@@ -106,6 +119,26 @@ impl Reply {
     #[must_use]
     pub fn close() -> Self {
         Self { way: Way::Closes, ..Self::status(200) }
+    }
+
+    /// The connection is reset instead (the client sees an error, and not its end), with the request taken.
+    #[must_use]
+    pub fn reset() -> Self {
+        Self { way: Way::Resets, ..Self::status(200) }
+    }
+
+    /// The head at once, then the body in pieces of so many bytes with a pause before each.
+    #[must_use]
+    pub fn drip(mut self, piece: usize, pause: Duration) -> Self {
+        self.way = Way::Drips { piece: piece.max(1), pause };
+        self
+    }
+
+    /// The head announces the whole body; the connection is closed after so many bytes of it.
+    #[must_use]
+    pub fn break_off_after(mut self, sent: usize) -> Self {
+        self.way = Way::BreaksOff { sent };
+        self
     }
 }
 
@@ -155,9 +188,7 @@ impl FarEnd {
                 let _ = stream.set_nodelay(true);
                 let (seen, handler) = (Arc::clone(&seen), Arc::clone(&handler));
                 open.spawn(async move {
-                    let service = service_fn(move |request| serve(Arc::clone(&seen), Arc::clone(&handler), request));
-                    // A connection that ends early is what some tests are about.
-                    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                    connection(stream, seen, handler).await;
                 });
                 while open.try_join_next().is_some() {}
             }
@@ -207,9 +238,12 @@ impl FarEnd {
                 let changed = self.record.changed.notified();
                 tokio::pin!(changed);
                 changed.as_mut().enable();
-                let requests = self.requests();
-                if wanted(&requests) {
-                    return requests;
+                {
+                    // Looked at in place: many requests are only copied once they are as wanted.
+                    let requests = self.record.requests.lock().unwrap();
+                    if wanted(&requests) {
+                        return requests.clone();
+                    }
                 }
                 changed.await;
             }
@@ -221,11 +255,57 @@ impl FarEnd {
     }
 }
 
+async fn connection(stream: TcpStream, record: Arc<Record>, handler: Handler) {
+    let service = service_fn(move |request| Box::pin(serve(Arc::clone(&record), Arc::clone(&handler), request)));
+    let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    // A connection that ends early is what some tests are about.
+    let Err(ended) = Pin::new(&mut connection).await else { return };
+    let cause = std::error::Error::source(&ended).and_then(|cause| cause.downcast_ref::<Cut>());
+    if matches!(cause, Some(Cut::Reset)) {
+        // Closing without lingering is what sends a reset.
+        let _ = connection.into_parts().io.into_inner().set_zero_linger();
+    }
+}
+
+/// How a connection ends on purpose.
+#[derive(Debug)]
+enum Cut {
+    Close,
+    Reset,
+}
+
+impl std::fmt::Display for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("cut on purpose")
+    }
+}
+
+impl std::error::Error for Cut {}
+
+/// Counts a request as unanswered until it is dropped, with its answer or with its connection.
+struct Unanswered(Arc<Record>);
+
+impl Unanswered {
+    fn begin(record: Arc<Record>) -> Self {
+        let now = record.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+        record.most_at_once.fetch_max(now, Ordering::SeqCst);
+        Self(record)
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        self.0.at_once.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+type AnswerBody = Either<Full<Bytes>, Slow>;
+
 async fn serve(
     record: Arc<Record>,
     handler: Handler,
     request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<Response<AnswerBody>, Box<dyn std::error::Error + Send + Sync>> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let received = Received {
@@ -235,24 +315,72 @@ async fn serve(
         body,
         at: Instant::now(),
     };
+    let _unanswered = Unanswered::begin(Arc::clone(&record));
     record.requests.lock().unwrap().push(received.clone());
-    let now = record.at_once.fetch_add(1, Ordering::SeqCst) + 1;
-    record.most_at_once.fetch_max(now, Ordering::SeqCst);
     record.changed.notify_waiters();
     let reply = handler(received).await;
     if reply.delay > Duration::ZERO {
         tokio::time::sleep(reply.delay).await;
     }
-    if reply.way == Way::Hangs {
-        std::future::pending::<Infallible>().await;
-    }
-    record.at_once.fetch_sub(1, Ordering::SeqCst);
-    if reply.way == Way::Closes {
-        return Err("closed on purpose".into());
-    }
+    let body = match reply.way {
+        Way::Hangs => match std::future::pending::<Infallible>().await {},
+        Way::Closes => return Err(Cut::Close.into()),
+        Way::Resets => return Err(Cut::Reset.into()),
+        Way::Answers => Either::Left(Full::new(reply.body)),
+        Way::Drips { piece, pause } => Either::Right(Slow::new(reply.body, piece, pause, usize::MAX)),
+        Way::BreaksOff { sent } => Either::Right(Slow::new(reply.body, sent.max(1), Duration::ZERO, sent)),
+    };
     let mut response = Response::builder().status(reply.status);
     for (name, value) in &reply.headers {
         response = response.header(name, value);
     }
-    Ok(response.body(Full::new(reply.body))?)
+    Ok(response.body(body)?)
 }
+
+/// A body that comes in pieces, and perhaps not to its end.
+struct Slow {
+    rest: Bytes,
+    piece: usize,
+    pause: Duration,
+    /// Bytes until the connection is cut.
+    until_cut: usize,
+    waiting: Pin<Box<Sleep>>,
+}
+
+impl Slow {
+    fn new(rest: Bytes, piece: usize, pause: Duration, until_cut: usize) -> Self {
+        Self { rest, piece, pause, until_cut, waiting: Box::pin(tokio::time::sleep(pause)) }
+    }
+}
+
+impl Body for Slow {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if self.rest.is_empty() {
+            return Poll::Ready(None);
+        }
+        ready!(self.waiting.as_mut().poll(cx));
+        if self.until_cut == 0 {
+            return Poll::Ready(Some(Err(Cut::Close)));
+        }
+        let length = self.piece.min(self.rest.len()).min(self.until_cut);
+        let piece = self.rest.split_to(length);
+        self.until_cut -= length;
+        let next = tokio::time::Instant::now() + self.pause;
+        self.waiting.as_mut().reset(next);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,5 @@
-//! Channels that speak plain HTTP.
-//!
-//! Today that is one kind, `webhook`: the business's own systems post what a customer wrote, and get what is answered
-//! posted to an address of theirs. Both ways carry the headers of Standard Webhooks.
+//! The channels that speak HTTP with the business's own systems. Kind `webhook`: messages in and out as signed requests.
 
 mod webhook;
 
-pub use webhook::{Arrived, WebhookKind, decode};
+pub use webhook::{Arrived, Refusal, WebhookKind, decode};

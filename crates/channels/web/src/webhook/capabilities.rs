@@ -1,8 +1,9 @@
-//! What a webhook channel can do: what its far end makes of a message is its own affair, so there are no limits of ours.
+//! What a webhook channel can do: text of any length, each message as one request, safely repeated under its id.
 
 use frontdesk_model::{Capabilities, Resend, TextUnit};
 
-pub(super) fn capabilities(deliver_url: Option<&url::Url>) -> Capabilities {
+/// With a `deliver_url` it can send; without one, replies are read from the API.
+pub(super) fn capabilities(outbound: bool) -> Capabilities {
     Capabilities {
         max_text: None,
         unit: TextUnit::Bytes,
@@ -10,8 +11,7 @@ pub(super) fn capabilities(deliver_url: Option<&url::Url>) -> Capabilities {
         edit: false,
         attachments: false,
         typing: false,
-        outbound: deliver_url.is_some(),
-        // `webhook-id` is the same on every attempt.
+        outbound,
         resend: Resend::SameKey,
     }
 }

@@ -1,140 +1,183 @@
 //! The settings of a webhook channel.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use frontdesk_model::{
-    AccountId, Adapter, BuildError, ChannelConfig, ChannelName, Clock, Key, Need, Problem, Settings, Shape,
+    AccountId, Adapter, BuildError, ChannelConfig, ChannelName, Clock, Key, Kind, KindName, Need, Problem, Settings,
+    Shape,
 };
-use standardwebhooks::Webhook as Signer;
+use url::Url;
 
-use super::{Webhook, capabilities::capabilities, outbound::Sender};
+use super::{
+    KIND, Webhook,
+    capabilities::capabilities,
+    outbound::{Address, FarEnd},
+    signature::{BadSecret, SigningKey},
+};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
-const DEFAULT_MAX_BODY: u64 = 1_000_000;
+const MIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// Below the 25 seconds that an adapter has for one send.
+const MAX_TIMEOUT: Duration = Duration::from_secs(20);
+const DEFAULT_BODY: usize = 1_000_000;
+const MIN_BODY: usize = 1_000;
+const MAX_BODY: usize = 8_000_000;
 
-/// Every key but `kind`.
-pub(super) const KEYS: &[Key] = &[
+const NEW_SECRET: &str = "make one with: echo \"whsec_$(head -c 32 /dev/urandom | base64)\"";
+
+static KEYS: [Key; 5] = [
     Key {
         name: "secret",
         shape: Shape::Secrets,
         need: Need::Optional,
-        doc: "Standard Webhooks secret (whsec_...): checks what comes in and signs what goes out",
+        doc: "Signs what is delivered and verifies what is handed in (Standard Webhooks, whsec_...); several in brackets while \
+              it is being changed: any of them verifies, and deliveries carry a signature of each. Without it, messages are \
+              handed in with a bearer token and deliveries are not signed.",
     },
     Key {
         name: "deliver_url",
         shape: Shape::HttpUrl,
         need: Need::Optional,
-        doc: "where replies are posted; without it they are read from the API",
+        doc: "Where replies are posted to. Without it they are read from the API.",
     },
     Key {
         name: "account",
         shape: Shape::Text,
         need: Need::Optional,
-        doc: "what its conversations belong to; set it to the old name when you rename the channel",
+        doc: "Whose conversations these are; the channel's name by default. Set it to the old name when you rename the channel, \
+              and its conversations go on.",
     },
     Key {
         name: "timeout",
         shape: Shape::Span,
         need: Need::Optional,
-        doc: "how long deliver_url may take to answer, 1 s to 20 s; 15 s if left out",
+        doc: "How long deliver_url has for its answer, 1 s to 20 s; 15 s by default.",
     },
     Key {
         name: "max_body",
         shape: Shape::Size,
         need: Need::Optional,
-        doc: "the largest request that is taken, 1 kB to 8 MB; 1 MB if left out",
+        doc: "The largest message that can be handed in, 1 kB to 8 MB; 1 MB by default.",
     },
 ];
 
-/// Checked settings.
-#[derive(Clone)]
-pub(super) struct WebhookConfig {
-    pub(super) account: AccountId,
-    /// The first signs what goes out, all do while a secret is being changed; any may have signed what comes in.
-    pub(super) signers: Arc<[Signer]>,
-    pub(super) deliver_url: Option<url::Url>,
-    pub(super) timeout: Duration,
-    pub(super) max_body: usize,
-}
+/// The kind `webhook`: messages in and out over signed HTTP requests.
+#[derive(Debug, Clone, Copy)]
+pub struct WebhookKind;
 
-impl fmt::Debug for WebhookConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebhookConfig")
-            .field("account", &self.account)
-            .field("secrets", &self.signers.len())
-            .field("delivers", &self.deliver_url.is_some())
-            .finish_non_exhaustive()
+impl Kind for WebhookKind {
+    #[allow(clippy::expect_used)] // a constant of the right form, and held by a test
+    fn name(&self) -> KindName {
+        KindName::new(KIND).expect("a plain name")
     }
-}
 
-impl WebhookConfig {
-    pub(super) fn check(channel: &ChannelName, settings: &Settings) -> Result<Self, Vec<Problem>> {
+    fn keys(&self) -> &'static [Key] {
+        &KEYS
+    }
+
+    fn validate(&self, channel: &ChannelName, settings: &Settings) -> Result<Box<dyn ChannelConfig>, Vec<Problem>> {
         let mut problems = Vec::new();
-        let mut signers = Vec::new();
-        for secret in settings.secrets("secret") {
-            match signer(secret.expose()) {
-                Some(signer) => signers.push(signer),
-                None => problems.push(Problem {
-                    key: "secret",
-                    what: "not a Standard Webhooks secret".into(),
-                    mend: "write whsec_ and the base64 of 24 to 64 random bytes: echo \"whsec_$(openssl rand -base64 32)\"".into(),
-                }),
+        let keys = signing_keys(settings, &mut problems);
+        let deliver_url = deliver_url(settings, &mut problems);
+        let account = account(channel, settings, &mut problems);
+        let timeout = timeout(settings, &mut problems);
+        let max_body = max_body(settings, &mut problems);
+        match account {
+            Some(account) if problems.is_empty() => {
+                Ok(Box::new(WebhookConfig { account, keys, deliver_url, timeout, max_body }))
             }
-        }
-        let account = settings.text("account").unwrap_or(channel.as_str());
-        let account = AccountId::new(account).map_err(|error| {
-            problems.push(Problem {
-                key: "account",
-                what: error.to_string(),
-                mend: "use the channel's former name, or leave it out".into(),
-            });
-        });
-        let deliver_url = settings.text("deliver_url").and_then(|text| {
-            url::Url::parse(text)
-                .map_err(|_| {
-                    problems.push(Problem {
-                        key: "deliver_url",
-                        what: "not an address".into(),
-                        mend: "write it with its scheme: https://shop.example.com/frontdesk".into(),
-                    });
-                })
-                .ok()
-        });
-        let timeout = settings.span("timeout").unwrap_or(DEFAULT_TIMEOUT);
-        if !(Duration::from_secs(1)..=Duration::from_secs(20)).contains(&timeout) {
-            problems.push(Problem {
-                key: "timeout",
-                what: "out of bounds".into(),
-                mend: "write a span from 1 s to 20 s".into(),
-            });
-        }
-        let max_body = settings.number("max_body").unwrap_or(DEFAULT_MAX_BODY);
-        if !(1_000..=8_000_000).contains(&max_body) {
-            problems.push(Problem {
-                key: "max_body",
-                what: "out of bounds".into(),
-                mend: "write a size from 1 kB to 8 MB".into(),
-            });
-        }
-        match (account, problems.is_empty()) {
-            (Ok(account), true) => Ok(Self {
-                account,
-                signers: signers.into(),
-                deliver_url,
-                timeout,
-                max_body: usize::try_from(max_body).unwrap_or(8_000_000),
-            }),
             _ => Err(problems),
         }
     }
 }
 
-/// Standard Webhooks asks for 24 to 64 bytes; a short secret can be guessed.
-fn signer(secret: &str) -> Option<Signer> {
-    let encoded = secret.strip_prefix("whsec_")?;
-    // Base64 carries 3 bytes in 4 characters.
-    let bytes = encoded.trim_end_matches('=').len() * 3 / 4;
-    if (24..=64).contains(&bytes) { Signer::new(secret).ok() } else { None }
+fn signing_keys(settings: &Settings, problems: &mut Vec<Problem>) -> Arc<[SigningKey]> {
+    let secrets = settings.secrets("secret");
+    let mut keys = Vec::with_capacity(secrets.len());
+    for (index, secret) in secrets.iter().enumerate() {
+        match SigningKey::parse(secret) {
+            Ok(key) => keys.push(key),
+            Err(bad) => problems.push(bad_secret(bad, index, secrets.len())),
+        }
+    }
+    keys.into()
+}
+
+fn bad_secret(bad: BadSecret, index: usize, of: usize) -> Problem {
+    let which = if of > 1 { format!("secret {} of {of}", index + 1) } else { "the secret".to_owned() };
+    Problem { key: "secret", what: format!("{which} {bad}"), mend: NEW_SECRET.to_owned() }
+}
+
+fn deliver_url(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Address> {
+    let text = settings.text("deliver_url")?;
+    // The form was checked before; what is left is what a stranger to that check could hand in.
+    let fit = |url: &Url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+    };
+    let url = Url::parse(text).ok().filter(fit);
+    if url.is_none() {
+        problems.push(Problem {
+            key: "deliver_url",
+            what: "it is not an http or https address without user information".to_owned(),
+            mend: "write it as \"https://shop.example.com/frontdesk\"".to_owned(),
+        });
+    }
+    url.map(Address)
+}
+
+fn account(channel: &ChannelName, settings: &Settings, problems: &mut Vec<Problem>) -> Option<AccountId> {
+    match AccountId::new(settings.text("account").unwrap_or(channel.as_str())) {
+        Ok(account) => Some(account),
+        Err(bad) => {
+            problems.push(Problem {
+                key: "account",
+                what: bad.to_string(),
+                mend: format!("write a short name such as \"{channel}\", or leave the line out"),
+            });
+            None
+        }
+    }
+}
+
+fn timeout(settings: &Settings, problems: &mut Vec<Problem>) -> Duration {
+    let timeout = settings.span("timeout").unwrap_or(DEFAULT_TIMEOUT);
+    if !(MIN_TIMEOUT..=MAX_TIMEOUT).contains(&timeout) {
+        problems.push(Problem {
+            key: "timeout",
+            what: format!("{} s lie outside of 1 s to 20 s", timeout.as_secs_f64()),
+            mend: "write for example \"15 s\"; a receiver that needs longer should answer 202 and work on afterwards"
+                .to_owned(),
+        });
+    }
+    timeout
+}
+
+fn max_body(settings: &Settings, problems: &mut Vec<Problem>) -> usize {
+    let Some(bytes) = settings.number("max_body") else { return DEFAULT_BODY };
+    match usize::try_from(bytes) {
+        Ok(size) if (MIN_BODY..=MAX_BODY).contains(&size) => size,
+        _ => {
+            problems.push(Problem {
+                key: "max_body",
+                what: format!("{bytes} bytes lie outside of 1 kB to 8 MB"),
+                mend: "write for example \"1 MB\"".to_owned(),
+            });
+            DEFAULT_BODY
+        }
+    }
+}
+
+/// Settings that have passed.
+#[derive(Debug)]
+struct WebhookConfig {
+    account: AccountId,
+    keys: Arc<[SigningKey]>,
+    deliver_url: Option<Address>,
+    timeout: Duration,
+    max_body: usize,
 }
 
 impl ChannelConfig for WebhookConfig {
@@ -143,8 +186,17 @@ impl ChannelConfig for WebhookConfig {
     }
 
     fn build(&self, clock: Arc<dyn Clock>) -> Result<Arc<dyn Adapter>, BuildError> {
-        let sender = Sender::new(self)?;
-        let capabilities = capabilities(self.deliver_url.as_ref());
-        Ok(Arc::new(Webhook { config: self.clone(), capabilities, sender, clock }))
+        let far_end = self
+            .deliver_url
+            .clone()
+            .map(|address| FarEnd::new(address, self.timeout, Arc::clone(&clock)))
+            .transpose()?;
+        Ok(Arc::new(Webhook {
+            capabilities: capabilities(far_end.is_some()),
+            keys: Arc::clone(&self.keys),
+            max_body: self.max_body,
+            clock,
+            far_end,
+        }))
     }
 }

@@ -1,111 +1,104 @@
-//! The route that takes messages.
-//!
-//! Who may: whoever signed the raw bytes with the channel's secret within five minutes, or brings a bearer token with the
-//! scope `ingest`. The answer is 202 only after the commit; a known message gets the same answer again, with
-//! `Frontdesk-Duplicate: true`.
+//! A message is handed in: who may, what it says, and the answer once it is committed.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use frontdesk_model::{
-    Bearer, Clock, HttpProblem, Inbox, InboxError, RouteHandler, RouteRequest, RouteResponse, Seen, Timestamp,
+    Accepted, Bearer, Clock, HttpProblem, Inbox, InboxError, RouteHandler, RouteRequest, RouteResponse, Seen,
 };
 use serde_json::json;
-use standardwebhooks::Webhook as Signer;
 
-use super::wire::{Arrived, decode};
+use super::{
+    refusal::Refusal,
+    signature::{Refused, Signed, SigningKey},
+    wire::{Arrived, decode},
+};
 
-/// How far a signature's time may lie from ours, as Standard Webhooks has it.
-const TOLERANCE: Duration = Duration::from_secs(5 * 60);
+const ID: &str = "webhook-id";
+const TIMESTAMP: &str = "webhook-timestamp";
+const SIGNATURE: &str = "webhook-signature";
 
+/// What answers `POST /messages`.
 pub(super) struct Messages {
-    pub(super) inbox: Arc<dyn Inbox>,
-    pub(super) signers: Arc<[Signer]>,
+    pub(super) keys: Arc<[SigningKey]>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) inbox: Arc<dyn Inbox>,
 }
 
 #[async_trait]
 impl RouteHandler for Messages {
     async fn handle(&self, request: RouteRequest) -> RouteResponse {
         match self.take(&request).await {
-            Ok(response) => response,
+            Ok(accepted) => answer(accepted),
             Err(problem) => RouteResponse::Problem(problem),
         }
     }
 }
 
 impl Messages {
-    async fn take(&self, request: &RouteRequest) -> Result<RouteResponse, HttpProblem> {
-        if request.bearer != Bearer::Ingest {
-            self.verify(request)?;
-        }
-        let arrived =
-            Arrived { webhook_id: request.header("webhook-id"), idempotency_key: request.header("idempotency-key") };
+    async fn take(&self, request: &RouteRequest) -> Result<Accepted, HttpProblem> {
+        self.authenticate(request)?;
+        let arrived = Arrived { webhook_id: request.header(ID), idempotency_key: request.header("idempotency-key") };
         let envelope = decode(&request.body, arrived)?;
-        let accepted = self.inbox.accept(envelope).await.map_err(unavailable)?;
-        let headers = match accepted.seen {
-            Seen::New => Vec::new(),
-            Seen::Before => vec![("frontdesk-duplicate", "true".to_owned())],
-        };
-        let body = json!({ "message_id": accepted.message, "conversation_id": accepted.conversation });
-        Ok(RouteResponse::Json { status: 202, headers, body })
+        self.inbox.accept(envelope).await.map_err(not_taken)
     }
 
-    fn verify(&self, request: &RouteRequest) -> Result<(), HttpProblem> {
-        let header = |name: &str| request.header(name);
-        let (Some(id), Some(at), Some(signatures)) =
-            (header("webhook-id"), header("webhook-timestamp"), header("webhook-signature"))
-        else {
-            return Err(denied(
-                "unauthorized",
-                "Nobody vouches for this request",
-                "sign it (webhook-id, webhook-timestamp, webhook-signature with the channel's secret), or send Authorization: Bearer with a token of scope ingest",
-            ));
-        };
-        let stale = || {
-            denied(
-                "stale-timestamp",
-                "The signature is too old or from the future",
-                "webhook-timestamp must be the time of sending, in seconds since 1970, within 5 minutes of this server's clock",
-            )
-        };
-        let seconds: i64 = at.parse().map_err(|_| stale())?;
-        let sent = Timestamp::from_millis(seconds.saturating_mul(1000));
-        let now = self.clock.now();
-        if now.since(sent).max(sent.since(now)) > TOLERANCE {
-            return Err(stale());
-        }
-        let good = self.signers.iter().any(|signer| is_signed(signer, id, seconds, &request.body, signatures));
-        if good {
+    fn authenticate(&self, request: &RouteRequest) -> Result<(), HttpProblem> {
+        if request.bearer == Bearer::Ingest {
             return Ok(());
         }
-        let detail = if self.signers.is_empty() {
-            "this channel has no secret; set one, or use a bearer token with scope ingest"
-        } else {
-            "sign \"{webhook-id}.{webhook-timestamp}.{body}\" over the body's raw bytes with the channel's secret"
+        let Some(signatures) = request.header(SIGNATURE) else { return Err(unauthorized(&self.keys)) };
+        if self.keys.is_empty() {
+            return Err(unauthorized(&self.keys));
+        }
+        let header = |name| {
+            let missing =
+                || Refusal::BadSignature.because(format!("the header {name} is missing; the signature covers it"));
+            request.header(name).ok_or_else(missing)
         };
-        Err(denied("bad-signature", "The signature is not ours", detail))
+        let signed = Signed { id: header(ID)?, timestamp: header(TIMESTAMP)?, signatures };
+        let now = self.clock.now();
+        signed.verify(&self.keys, &request.body, now).map_err(|refused| match refused {
+            Refused::NoMatch => Refusal::BadSignature.because(
+                "no signature in webhook-signature is one of this channel's secrets over these very bytes; sign \
+                 `{webhook-id}.{webhook-timestamp}.{body}` and send the body exactly as it was signed",
+            ),
+            Refused::NotATimestamp => {
+                Refusal::StaleTimestamp.because("webhook-timestamp must be whole seconds since 1970, such as 1767607200")
+            }
+            Refused::Stale => Refusal::StaleTimestamp.because(format!(
+                "webhook-timestamp lies more than 5 minutes from now, which is {}; sign anew for each attempt, and set the \
+                 clock if it is wrong",
+                now.as_secs()
+            )),
+        })
     }
 }
 
-/// The header may carry several signatures; each is compared in constant time.
-fn is_signed(signer: &Signer, id: &str, seconds: i64, body: &[u8], signatures: &str) -> bool {
-    use subtle::ConstantTimeEq;
-    let Ok(wanted) = signer.sign(id, seconds, body) else { return false };
-    signatures.split(' ').any(|one| bool::from(one.as_bytes().ct_eq(wanted.as_bytes())))
+fn unauthorized(keys: &[SigningKey]) -> HttpProblem {
+    Refusal::Unauthorized.because(if keys.is_empty() {
+        "send a bearer token with the scope `ingest` for this channel (Authorization: Bearer ...), or give the channel a `secret` \
+         and sign the request (Standard Webhooks)"
+    } else {
+        "sign the request with the channel's `secret` (Standard Webhooks: webhook-id, webhook-timestamp, webhook-signature), or \
+         send a bearer token with the scope `ingest` for this channel (Authorization: Bearer ...)"
+    })
 }
 
-fn denied(slug: &'static str, title: &'static str, detail: &str) -> HttpProblem {
-    HttpProblem { status: 401, slug, title, detail: detail.into(), retry_after: None }
-}
-
-fn unavailable(error: InboxError) -> HttpProblem {
+fn not_taken(error: InboxError) -> HttpProblem {
     let InboxError::Unavailable { retry_after, reason } = error;
+    let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
     HttpProblem {
-        status: 503,
-        slug: "unavailable",
-        title: "Nothing is taken at the moment",
-        detail: format!("{reason}; send it again later, under the same id"),
-        retry_after: Some(retry_after.as_secs().max(1)),
+        retry_after: Some(seconds.max(1)),
+        ..Refusal::Unavailable.because(format!("{reason}; nothing was taken, so send the same message again later"))
     }
+}
+
+fn answer(accepted: Accepted) -> RouteResponse {
+    let headers = match accepted.seen {
+        Seen::New => Vec::new(),
+        Seen::Before => vec![("frontdesk-duplicate", "true".to_owned())],
+    };
+    let body = json!({ "message_id": accepted.message, "conversation_id": accepted.conversation });
+    RouteResponse::Json { status: 202, headers, body }
 }

@@ -1,53 +1,55 @@
-//! The kind `webhook`.
+//! Kind `webhook`: the business's own systems hand messages in and take replies, both by signed HTTP requests.
 //!
-//! In: `POST /v1/channels/{channel}/messages` with a Standard Webhooks signature or a bearer token ([`inbound`]), whose
-//! body [`wire`] reads. Out: a signed `POST` to `deliver_url` ([`outbound`]), with the same `webhook-id` on every
-//! attempt, so that a receiver that looks at it sees each message once.
+//! **In.** `POST /v1/channels/{channel}/messages` with a JSON body. The sender shows who it is in one of two ways: a
+//! [Standard Webhooks] signature over the raw bytes (`webhook-id`, `webhook-timestamp`, `webhook-signature`), or a bearer
+//! token that HTTP has already checked. The answer is `202 {"message_id", "conversation_id"}` once the message is
+//! committed. The sender names each message (`id` in the body, else `webhook-id`, else `Idempotency-Key`); the same
+//! name again within the same thread is the same message, gets the same answer with `Frontdesk-Duplicate: true`, and changes
+//! nothing. So a sender that heard no answer simply repeats the request.
+//!
+//! **Out.** `POST` to `deliver_url`, signed the same way. `webhook-id` is the message's id, the same on every attempt, so
+//! the receiver shows a message once however often it arrives; body and id are frozen, timestamp and signature are of the
+//! attempt. What the answers mean stands in [`outbound`].
+//!
+//! In reading order: [`config`] (settings, and what can be wrong with them), [`inbound`] (who may, then the answer), [`wire`]
+//! (both bodies, over the reader in [`json`]), [`outbound`], [`signature`], [`refusal`] (every error that a sender can get).
+//!
+//! [Standard Webhooks]: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 
 mod capabilities;
 mod config;
 mod inbound;
+mod json;
 mod outbound;
+mod refusal;
+mod signature;
 mod wire;
 
-use std::sync::Arc;
+use std::{future, sync::Arc};
 
 use async_trait::async_trait;
 use frontdesk_model::{
-    Adapter, Capabilities, ChannelConfig, ChannelName, Dispatch, FrozenPart, Inbox, Key, Kind, KindName, Method,
-    Outcome, Outgoing, ProbeError, Problem, ReceiveError, Route, Settings,
+    Adapter, Capabilities, Clock, Dispatch, FrozenPart, Inbox, Method, Outcome, Outgoing, ProbeError, ReceiveError,
+    Route,
 };
 
-pub use wire::{Arrived, decode};
+pub use self::{
+    config::WebhookKind,
+    refusal::Refusal,
+    wire::{Arrived, decode},
+};
+use self::{inbound::Messages, outbound::FarEnd, signature::SigningKey};
 
-use self::{config::WebhookConfig, inbound::Messages, outbound::Sender};
+/// The name of the kind, and of the kind of address that its senders have.
+const KIND: &str = "webhook";
 
-/// Makes webhook channels.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct WebhookKind;
-
-impl Kind for WebhookKind {
-    fn name(&self) -> KindName {
-        // A constant that keeps the rules of names; a test makes sure.
-        #[allow(clippy::expect_used)]
-        KindName::new("webhook").expect("a valid name")
-    }
-
-    fn keys(&self) -> &'static [Key] {
-        config::KEYS
-    }
-
-    fn validate(&self, channel: &ChannelName, settings: &Settings) -> Result<Box<dyn ChannelConfig>, Vec<Problem>> {
-        Ok(Box::new(WebhookConfig::check(channel, settings)?))
-    }
-}
-
-/// One webhook channel.
+/// One running webhook channel.
 struct Webhook {
-    config: WebhookConfig,
     capabilities: Capabilities,
-    sender: Sender,
-    clock: Arc<dyn frontdesk_model::Clock>,
+    keys: Arc<[SigningKey]>,
+    max_body: usize,
+    clock: Arc<dyn Clock>,
+    far_end: Option<FarEnd>,
 }
 
 #[async_trait]
@@ -57,29 +59,29 @@ impl Adapter for Webhook {
     }
 
     fn routes(&self, inbox: Arc<dyn Inbox>) -> Vec<Route> {
-        let handler = Messages { inbox, signers: self.config.signers.clone(), clock: Arc::clone(&self.clock) };
-        vec![Route {
-            method: Method::Post,
-            path: "/messages",
-            max_body: self.config.max_body,
-            handler: Arc::new(handler),
-        }]
+        let handler = Messages { keys: Arc::clone(&self.keys), clock: Arc::clone(&self.clock), inbox };
+        vec![Route { method: Method::Post, path: "/messages", max_body: self.max_body, handler: Arc::new(handler) }]
     }
 
     async fn probe(&self) -> Result<(), ProbeError> {
-        self.sender.probe().await
+        match &self.far_end {
+            Some(far_end) => far_end.probe().await,
+            None => Ok(()),
+        }
     }
 
-    async fn receive(&self, _: Arc<dyn Inbox>) -> Result<(), ReceiveError> {
-        // Everything comes in by the route.
-        std::future::pending().await
+    async fn receive(&self, _inbox: Arc<dyn Inbox>) -> Result<(), ReceiveError> {
+        future::pending().await
     }
 
-    fn render(&self, outgoing: &Outgoing) -> Vec<FrozenPart> {
-        vec![wire::encode(outgoing)]
+    fn render(&self, message: &Outgoing) -> Vec<FrozenPart> {
+        vec![wire::encode(message)]
     }
 
     async fn send(&self, part: &Dispatch<'_>) -> Outcome {
-        self.sender.send(part, self.clock.now()).await
+        match &self.far_end {
+            Some(far_end) => far_end.send(part, &self.keys).await,
+            None => outbound::no_far_end(),
+        }
     }
 }

@@ -1,112 +1,202 @@
-//! Posting a message to `deliver_url`, once, and saying what became of it.
+//! One delivery: a signed POST to `deliver_url`, sent once.
+//!
+//! | what is seen | what it means |
+//! |---|---|
+//! | 2xx | sent |
+//! | 410 | the receiver wants no more messages: everything on the channel stops |
+//! | 408, 425, 429, 5xx | not delivered; later, by `Retry-After` if it says so; 429 and 503 are about the whole channel |
+//! | 3xx | failed: a redirect is not followed, since it may lead anywhere |
+//! | other 4xx | failed: the same request would end the same |
+//! | no connection | not delivered; later, for the whole channel |
+//! | anything that breaks after that, or takes too long | perhaps delivered |
+//!
+//! Of an address only host and port are ever shown: path and query may hold a secret.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
-use frontdesk_model::{BuildError, Dispatch, Outcome, ProbeError, Scope, Timestamp};
+use frontdesk_model::{BuildError, Clock, Dispatch, Outcome, ProbeError, Scope, Timestamp};
 use http::{HeaderMap, StatusCode, header};
-use standardwebhooks::Webhook as Signer;
+use reqwest::{Client, Response, redirect};
+use url::Url;
 
-use super::config::WebhookConfig;
+use super::signature::SigningKey;
 
+/// A connection has this long to open, within the whole time-out.
 const CONNECT: Duration = Duration::from_secs(5);
-/// The longest pause that a far end is granted.
-const LONGEST_PAUSE: u64 = 24 * 3600;
+/// This much of an answer is read, so that the connection can be used again; nobody looks at it.
+const MAX_ANSWER: usize = 16 * 1024;
+/// What has been answered is known by then; a body that drips is left behind after this.
+const REST_OF_ANSWER: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
-pub(super) struct Sender {
-    http: reqwest::Client,
-    url: Option<url::Url>,
-    signers: Arc<[Signer]>,
+/// The receiver of this channel's messages.
+pub(super) struct FarEnd {
+    client: Client,
+    address: Address,
+    timeout: Duration,
+    clock: Arc<dyn Clock>,
 }
 
-impl Sender {
-    pub(super) fn new(config: &WebhookConfig) -> Result<Self, BuildError> {
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("Frontdesk/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(CONNECT.min(config.timeout))
-            .timeout(config.timeout)
-            .tcp_nodelay(true)
-            .build()
-            .map_err(|error| BuildError(format!("the HTTP client cannot be made: {}", error.without_url())))?;
-        Ok(Self { http, url: config.deliver_url.clone(), signers: Arc::clone(&config.signers) })
-    }
+/// Where messages go. Shows itself without what may be secret in it.
+#[derive(Clone)]
+pub(super) struct Address(pub(super) Url);
 
-    /// A request without effect: any answer at all shows that somebody is there.
-    pub(super) async fn probe(&self) -> Result<(), ProbeError> {
-        let Some(url) = self.url.clone() else { return Ok(()) };
-        match self.http.request(reqwest::Method::OPTIONS, url).send().await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(ProbeError(format!("deliver_url does not answer: {}", cause(&error)))),
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.0.host_str().unwrap_or_default();
+        match self.0.port_or_known_default() {
+            Some(port) => write!(f, "{host}:{port}"),
+            None => f.write_str(host),
         }
     }
+}
 
-    pub(super) async fn send(&self, part: &Dispatch<'_>, now: Timestamp) -> Outcome {
-        let Some(url) = self.url.clone() else {
-            return Outcome::Failed { scope: Scope::Channel, reason: "the channel has no deliver_url".into() };
-        };
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl FarEnd {
+    pub(super) fn new(address: Address, timeout: Duration, clock: Arc<dyn Clock>) -> Result<Self, BuildError> {
+        let client = Client::builder()
+            .user_agent(concat!("Frontdesk/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            // Below the whole time-out, so that a connection that never opens is told from an answer that never comes.
+            .connect_timeout(CONNECT.min(timeout * 4 / 5))
+            .timeout(timeout)
+            .tcp_nodelay(true)
+            .build()
+            .map_err(|error| BuildError(format!("the client for deliver_url cannot be made: {}", innermost(&error))))?;
+        Ok(Self { client, address, timeout, clock })
+    }
+
+    pub(super) async fn send(&self, part: &Dispatch<'_>, keys: &[SigningKey]) -> Outcome {
         let id = part.message.to_string();
+        let timestamp = self.clock.now().as_secs().to_string();
         let body = part.part.0.to_string().into_bytes();
         let mut request = self
-            .http
-            .post(url)
+            .client
+            .post(self.address.0.clone())
             .header(header::CONTENT_TYPE, "application/json")
             .header("webhook-id", &id)
-            .header("webhook-timestamp", now.as_secs());
-        let signatures: Vec<String> =
-            self.signers.iter().filter_map(|signer| signer.sign(&id, now.as_secs(), &body).ok()).collect();
-        if !signatures.is_empty() {
+            .header("webhook-timestamp", &timestamp);
+        if !keys.is_empty() {
+            let signatures: Vec<String> = keys.iter().map(|key| key.sign(&id, &timestamp, &body)).collect();
             request = request.header("webhook-signature", signatures.join(" "));
         }
         match request.body(body).send().await {
-            Ok(response) => judge(response.status(), response.headers(), now),
-            Err(error) if error.is_connect() => Outcome::RetryAfter {
-                after: None,
-                scope: Scope::Channel,
-                reason: format!("deliver_url cannot be reached: {}", cause(&error)),
+            Ok(response) => {
+                let outcome = self.understood(response.status(), response.headers());
+                finish(response).await;
+                outcome
+            }
+            Err(error) => self.broken(&error.without_url()),
+        }
+    }
+
+    /// Any answer will do: what is asked is whether somebody is there.
+    pub(super) async fn probe(&self) -> Result<(), ProbeError> {
+        match self.client.request(http::Method::OPTIONS, self.address.0.clone()).send().await {
+            Ok(response) => {
+                finish(response).await;
+                Ok(())
+            }
+            Err(error) => Err(ProbeError(format!(
+                "deliver_url cannot be reached at {}: {}; check the address, and whether the receiver runs",
+                self.address,
+                self.what_broke(&error.without_url())
+            ))),
+        }
+    }
+
+    fn understood(&self, status: StatusCode, headers: &HeaderMap) -> Outcome {
+        match status.as_u16() {
+            200..=299 => Outcome::Sent { external_id: None },
+            300..=399 => Outcome::Failed {
+                scope: Scope::Message,
+                reason: format!(
+                    "deliver_url answered {status}: redirects are not followed: put the final address in deliver_url"
+                ),
             },
-            Err(error) => Outcome::Uncertain { reason: format!("no answer: {}", cause(&error)) },
+            410 => Outcome::Failed {
+                scope: Scope::Channel,
+                reason: format!("deliver_url answered {status}: it wants no more messages"),
+            },
+            code @ (408 | 425 | 429 | 500..=599) => Outcome::RetryAfter {
+                after: retry_after(headers, self.clock.now()),
+                scope: if matches!(code, 429 | 503) { Scope::Channel } else { Scope::Message },
+                reason: format!("deliver_url answered {status}"),
+            },
+            _ => {
+                Outcome::Failed { scope: Scope::Message, reason: format!("deliver_url refused the message: {status}") }
+            }
+        }
+    }
+
+    fn broken(&self, error: &reqwest::Error) -> Outcome {
+        let reason = format!("deliver_url ({}): {}", self.address, self.what_broke(error));
+        if error.is_connect() {
+            return Outcome::RetryAfter { after: None, scope: Scope::Channel, reason };
+        }
+        if error.is_builder() {
+            return Outcome::Failed { scope: Scope::Message, reason };
+        }
+        Outcome::Uncertain { reason }
+    }
+
+    fn what_broke(&self, error: &reqwest::Error) -> String {
+        let seconds = self.timeout.as_secs_f64();
+        match (error.is_connect(), error.is_timeout()) {
+            (true, true) => "the connection took too long to open".to_owned(),
+            (true, false) => format!("no connection: {}", innermost(error)),
+            (false, true) => format!("no answer within {seconds} s"),
+            (false, false) => format!("the connection broke before the answer: {}", innermost(error)),
         }
     }
 }
 
-fn judge(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Outcome {
-    let reason = format!("deliver_url answered {status}");
-    match status.as_u16() {
-        200..=299 => Outcome::Sent { external_id: None },
-        410 => Outcome::Failed { scope: Scope::Channel, reason },
-        429 | 503 => Outcome::RetryAfter { after: retry_after(headers, now), scope: Scope::Channel, reason },
-        408 | 425 | 500..=599 => {
-            Outcome::RetryAfter { after: retry_after(headers, now), scope: Scope::Message, reason }
-        }
-        300..=399 => Outcome::Failed {
-            scope: Scope::Message,
-            reason: format!("{reason}; redirects are not followed: put the final address in deliver_url"),
-        },
-        _ => Outcome::Failed { scope: Scope::Message, reason },
+/// A part for a channel that has no far end; the engine does not ask for that.
+pub(super) fn no_far_end() -> Outcome {
+    Outcome::Failed {
+        scope: Scope::Channel,
+        reason: "the channel has no deliver_url; replies are read from the API".to_owned(),
     }
+}
+
+/// Reads what is left of an answer, within bounds.
+async fn finish(mut response: Response) {
+    let rest = async {
+        let mut read = 0;
+        while let Ok(Some(chunk)) = response.chunk().await {
+            read += chunk.len();
+            if read > MAX_ANSWER {
+                break;
+            }
+        }
+    };
+    // Dropping the response closes the connection, which is all there is to do about it.
+    let _ = tokio::time::timeout(REST_OF_ANSWER, rest).await;
+}
+
+/// The cause at the bottom, which says what happened without the address.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn Error = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
 }
 
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse::<u64>() {
-        return Some(Duration::from_secs(seconds.min(LONGEST_PAUSE)));
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than fit are a long time too.
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)).min(LONGEST_WAIT));
     }
-    let moment = httpdate::parse_http_date(value).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    let moment = Timestamp::from_millis(i64::try_from(moment.as_millis()).unwrap_or(i64::MAX));
-    Some(moment.since(now).min(Duration::from_secs(LONGEST_PAUSE)))
-}
-
-/// The cause at the bottom: what happened, without the address, which may hold a secret.
-fn cause(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "it took too long".into();
-    }
-    let mut cause: &dyn std::error::Error = error;
-    let mut depth = 0;
-    while let Some(next) = cause.source() {
-        cause = next;
-        depth += 1;
-    }
-    if depth == 0 { "the request failed".into() } else { cause.to_string() }
+    let moment = httpdate::parse_http_date(value).ok()?;
+    let millis = moment.duration_since(std::time::UNIX_EPOCH).ok()?.as_millis();
+    let moment = Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX));
+    Some(moment.since(now).min(LONGEST_WAIT))
 }

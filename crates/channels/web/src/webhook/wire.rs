@@ -1,21 +1,41 @@
-//! The JSON on both sides. Reading is pure and bounded: the caller bounds the size, serde_json the depth (128 levels), and
-//! the ids' own types their length.
+//! The two bodies: the message that is handed in, and the message that is delivered.
+//!
+//! In: `from.id` and one of `text` and `markdown` are required; `id`, `thread` (by default `from.id`), `from.name`,
+//! `from.email`, `from.locale`, `subject`, `sent_at`, `auto_generated` may be there. A field that is not known is refused, because it
+//! is more often a slip than a wish; `null` stands for a field that is not there.
+//!
+//! Out: `{"type": "message.created", "id", "timestamp", "data": {"thread", "to", "message"}}`. Of `text` and `markdown` the one
+//! that was written is there and the other is null.
 
 use frontdesk_model::{
     Content, Envelope, ExternalId, FrozenPart, HttpProblem, Identity, Outgoing, Sender, ThreadId, Timestamp, Trust,
     UniqueWithin,
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-/// The longest name that is taken, in characters.
+use super::{
+    KIND,
+    json::{Value, read},
+    refusal::Refusal,
+};
+
+const MESSAGE: &[&str] =
+    &["id", "thread", "from", "text", "markdown", "subject", "sent_at", "auto_generated", ATTACHMENTS];
+const ATTACHMENTS: &str = "attachments";
+const FROM: &[&str] = &["id", "name", "email", "locale"];
+/// The bounds of ids, in the words of a sender's side.
+const ID_RULE: &str = "it must have 1 to 512 bytes and no control characters";
+/// The longest name, in characters.
 const MAX_NAME: usize = 256;
-const FIELDS: &[&str] =
-    &["id", "thread", "from", "text", "markdown", "subject", "attachments", "auto_generated", "sent_at"];
-const FROM_FIELDS: &[&str] = &["id", "name", "email", "locale"];
+/// The longest subject, in characters: what a header line of a mail can hold.
+const MAX_SUBJECT: usize = 998;
+/// The longest address that mail can be sent to, in bytes: RFC 5321, erratum 1690.
+const MAX_EMAIL: usize = 254;
+/// Longer than any language tag in use, in bytes.
+const MAX_LOCALE: usize = 35;
 
-/// What came with a body and may name the message.
-#[derive(Debug, Clone, Copy, Default)]
+/// What came with a body and may name the message when the body does not, in this order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Arrived<'a> {
     /// The header `webhook-id`.
     pub webhook_id: Option<&'a str>,
@@ -23,178 +43,225 @@ pub struct Arrived<'a> {
     pub idempotency_key: Option<&'a str>,
 }
 
-#[derive(Deserialize)]
-struct Body {
-    id: Option<String>,
-    thread: Option<String>,
-    from: From,
-    text: Option<String>,
-    markdown: Option<String>,
-    subject: Option<String>,
-    attachments: Option<Vec<Value>>,
-    auto_generated: Option<bool>,
-    sent_at: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct From {
-    id: String,
-    name: Option<String>,
-    email: Option<String>,
-    locale: Option<String>,
-}
-
-fn problem(status: u16, slug: &'static str, title: &'static str, detail: impl Into<String>) -> HttpProblem {
-    HttpProblem { status, slug, title, detail: detail.into(), retry_after: None }
-}
-
-fn invalid(detail: impl Into<String>) -> HttpProblem {
-    problem(422, "invalid-message", "The message cannot be used", detail)
-}
-
-/// Reads the body of an inbound request.
+/// Understands a message that was handed in. Pure, and total: any bytes give an envelope or say what is wrong with them.
 ///
 /// # Errors
-/// `malformed-json`, `invalid-message`, `attachments-not-supported` or `missing-id`; the detail names the field and
-/// the mend and repeats nothing of the message.
+/// Everything in [`Refusal`] with status 400 and 422.
 pub fn decode(body: &[u8], arrived: Arrived<'_>) -> Result<Envelope, HttpProblem> {
-    let value: Value = serde_json::from_slice(body).map_err(|error| {
-        let place = format!("line {} column {}", error.line(), error.column());
-        let detail = if error.to_string().starts_with("recursion limit") {
-            format!("the body is nested deeper than 128 levels ({place})")
-        } else {
-            format!("the body is not JSON: it breaks off or goes wrong at {place}")
-        };
-        problem(400, "malformed-json", "The body is not readable JSON", detail)
-    })?;
-    refuse_unknown(&value, "", FIELDS)?;
-    if let Some(from) = value.get("from") {
-        refuse_unknown(from, "from.", FROM_FIELDS)?;
-    }
-    let body = Body::deserialize(&value).map_err(|error| invalid(shape(&error)))?;
-    body.check(arrived)
-}
-
-/// serde quotes the value that it did not expect; the sender may have put anything there.
-fn shape(error: &serde_json::Error) -> String {
-    let words = error.to_string();
-    if let Some(field) = words.strip_prefix("missing field ") {
-        let field = field.replace('`', "");
-        return if field == "id" {
-            "from.id is missing".into()
-        } else {
-            format!("{field} is missing; at least from.id and one of text and markdown are needed")
-        };
-    }
-    match words.split_once(", expected ") {
-        Some((_, expected)) => format!("a field has the wrong type: expected {expected}"),
-        None => "a field has the wrong type".into(),
-    }
-}
-
-fn refuse_unknown(value: &Value, path: &str, known: &[&str]) -> Result<(), HttpProblem> {
-    let Some(fields) = value.as_object() else {
-        return if path.is_empty() { Err(invalid("the body is not a JSON object")) } else { Ok(()) };
+    let Value::Object(fields) = read(body)? else {
+        return Err(Refusal::InvalidField
+            .because("the body must be a JSON object such as {\"from\": {\"id\": \"u42\"}, \"text\": \"Hello\"}"));
     };
-    match fields.keys().find(|field| !known.contains(&field.as_str())) {
-        None => Ok(()),
-        Some(field) => {
-            let shown: String = field.chars().filter(|c| !c.is_control()).take(40).collect();
-            Err(invalid(format!("{path}{shown} is not a known field; known are {}", known.join(", "))))
-        }
+    let mut message = Object::of("", fields, MESSAGE)?;
+    refuse_attachments(message.take(ATTACHMENTS))?;
+    let from = match message.take("from") {
+        Some(Value::Object(fields)) => fields,
+        Some(other) => return Err(message.not("from", "an object such as {\"id\": \"u42\"}", &other)),
+        None => return Err(message.missing("from.id", "say who wrote it: \"from\": {\"id\": \"u42\"}")),
+    };
+    let (person, sender) = sender(Object::of("from.", from, FROM)?)?;
+    let content = content(&mut message)?;
+    let thread = match message.text("thread")? {
+        Some(thread) => ThreadId::new(thread).map_err(|_| message.invalid("thread", &ID_RULE))?,
+        None => person,
+    };
+    Ok(Envelope {
+        thread,
+        external_id: external_id(&mut message, arrived)?,
+        unique_within: UniqueWithin::Thread,
+        sender,
+        content,
+        subject: message.line("subject", MAX_SUBJECT)?,
+        auto_generated: message.switch("auto_generated")?,
+        sent_at: message.moment("sent_at")?,
+    })
+}
+
+fn refuse_attachments(attachments: Option<Value>) -> Result<(), HttpProblem> {
+    match attachments {
+        None | Some(Value::List { empty: true }) => Ok(()),
+        Some(_) => Err(Refusal::Attachments.because(
+            "`attachments` are not taken on this channel; nothing of this message was: send it without them, for example \
+             with links in its text",
+        )),
     }
 }
 
-impl Body {
-    fn check(self, arrived: Arrived<'_>) -> Result<Envelope, HttpProblem> {
-        if self.attachments.is_some_and(|attachments| !attachments.is_empty()) {
-            return Err(problem(
-                422,
-                "attachments-not-supported",
-                "Attachments are not taken yet",
-                "nothing was taken: send the message without attachments, for example with their addresses in the text",
+fn sender(mut from: Object) -> Result<(ThreadId, Sender), HttpProblem> {
+    let Some(id) = from.text("id")? else {
+        return Err(from.missing("id", "your own name for this person, such as \"u42\""));
+    };
+    // An id of a person is held to what a thread is held to, being one by default.
+    let id = ThreadId::new(id).map_err(|_| from.invalid("id", &ID_RULE))?;
+    let also = from.email()?.map(|value| Identity { kind: "email".into(), value, trust: Trust::Asserted });
+    let sender = Sender {
+        identity: Identity { kind: KIND.into(), value: id.as_str().to_owned(), trust: Trust::Verified },
+        also: also.into_iter().collect(),
+        name: from.line("name", MAX_NAME)?,
+        locale: from.locale()?,
+    };
+    Ok((id, sender))
+}
+
+fn content(message: &mut Object) -> Result<Content, HttpProblem> {
+    let content = match (message.text("text")?, message.text("markdown")?) {
+        (Some(_), Some(_)) => {
+            return Err(Refusal::TextAndMarkdown
+                .because("send `text`, where every character means itself, or `markdown`, and not both"));
+        }
+        (Some(text), None) => Content::Text(text),
+        (None, Some(markdown)) => Content::Markdown(markdown),
+        (None, None) => return Err(message.missing("text", "say what was written, in `text` or in `markdown`")),
+    };
+    if content.source().trim().is_empty() {
+        let name = if matches!(content, Content::Text(_)) { "text" } else { "markdown" };
+        return Err(message.invalid(name, &"it is empty; an empty message is not taken"));
+    }
+    Ok(content)
+}
+
+fn external_id(message: &mut Object, arrived: Arrived<'_>) -> Result<ExternalId, HttpProblem> {
+    let in_body = message.text("id")?;
+    let (name, id) = match (in_body.as_deref(), arrived.webhook_id, arrived.idempotency_key) {
+        (Some(id), _, _) => ("id", id),
+        (None, Some(id), _) => ("the header webhook-id", id),
+        (None, None, Some(id)) => ("the header Idempotency-Key", id),
+        (None, None, None) => {
+            return Err(Refusal::MissingId.because(
+                "name the message, so that sending it twice does not make it two: `id` in the body, or the header \
+                 webhook-id or Idempotency-Key",
             ));
         }
-        let id = self.id.as_deref().or(arrived.webhook_id).or(arrived.idempotency_key).ok_or_else(|| {
-            problem(
-                400,
-                "missing-id",
-                "The message has no id",
-                "give it an id, in the body or as the header webhook-id or Idempotency-Key, so that a repeat is recognised",
-            )
-        })?;
-        let external_id = ExternalId::new(id).map_err(|error| invalid(format!("id: {error}")))?;
-        let thread = self.thread.as_deref().unwrap_or(&self.from.id);
-        let thread = ThreadId::new(thread).map_err(|error| invalid(format!("thread (or from.id): {error}")))?;
-        let content = match (self.text, self.markdown) {
-            (Some(text), None) => Content::Text(text),
-            (None, Some(markdown)) => Content::Markdown(markdown),
-            (Some(_), Some(_)) => return Err(invalid("text and markdown are both there; send one of them")),
-            (None, None) => return Err(invalid("text or markdown is missing; send one of them")),
-        };
-        if content.source().trim().is_empty() {
-            return Err(invalid("text or markdown is empty; say something or do not send it"));
+    };
+    ExternalId::new(id).map_err(|_| message.invalid(name, &ID_RULE))
+}
+
+/// The fields of one object that are still to be read.
+struct Object {
+    /// What stands before its fields' names in a sentence.
+    path: &'static str,
+    fields: Vec<(String, Value)>,
+}
+
+impl Object {
+    fn of(path: &'static str, mut fields: Vec<(String, Value)>, known: &[&str]) -> Result<Self, HttpProblem> {
+        for (index, (name, _)) in fields.iter().enumerate() {
+            if !known.contains(&name.as_str()) {
+                return Err(unknown(path, name, known));
+            }
+            if fields.iter().skip(index + 1).any(|(other, _)| other == name) {
+                return Err(Refusal::InvalidField.because(format!("`{path}{name}` is given twice; give it once")));
+            }
         }
-        let sent_at = self
-            .sent_at
-            .map(|text| text.parse::<Timestamp>().map_err(|error| invalid(format!("sent_at: {error}"))))
-            .transpose()?;
-        let subject = self.subject.map(|subject| line("subject", subject, 1000)).transpose()?;
-        Ok(Envelope {
-            thread,
-            external_id,
-            unique_within: UniqueWithin::Thread,
-            sender: self.from.check()?,
-            content,
-            subject,
-            auto_generated: self.auto_generated.unwrap_or(false),
-            sent_at,
-        })
+        fields.retain(|(_, value)| *value != Value::Null);
+        Ok(Self { path, fields })
+    }
+
+    fn take(&mut self, name: &str) -> Option<Value> {
+        let place = self.fields.iter().position(|(found, _)| found == name)?;
+        Some(self.fields.swap_remove(place).1)
+    }
+
+    fn text(&mut self, name: &str) -> Result<Option<String>, HttpProblem> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Text(text)) => Ok(Some(text)),
+            Some(other) => Err(self.not(name, "text in quotes", &other)),
+        }
+    }
+
+    /// One line for people: control characters are left out, and of nothing but spaces nothing is left.
+    fn line(&mut self, name: &str, max_letters: usize) -> Result<Option<String>, HttpProblem> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        let plain: String = text.chars().filter(|letter| !letter.is_control()).collect();
+        let plain = plain.trim();
+        if plain.chars().count() > max_letters {
+            return Err(self.invalid(name, &format_args!("it may have at most {max_letters} characters")));
+        }
+        Ok((!plain.is_empty()).then(|| plain.to_owned()))
+    }
+
+    fn switch(&mut self, name: &str) -> Result<bool, HttpProblem> {
+        match self.take(name) {
+            None => Ok(false),
+            Some(Value::Switch(on)) => Ok(on),
+            Some(other) => Err(self.not(name, "true or false", &other)),
+        }
+    }
+
+    fn moment(&mut self, name: &str) -> Result<Option<Timestamp>, HttpProblem> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        text.parse().map(Some).map_err(|bad| self.invalid(name, &format_args!("it is {bad}")))
+    }
+
+    fn email(&mut self) -> Result<Option<String>, HttpProblem> {
+        let Some(email) = self.text("email")? else { return Ok(None) };
+        let halves = email.rsplit_once('@');
+        let whole = halves.is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
+        let plain = !email.chars().any(|letter| letter.is_control() || letter.is_whitespace());
+        if whole && plain && email.len() <= MAX_EMAIL {
+            Ok(Some(email))
+        } else {
+            Err(self.invalid("email", &"it is not an e-mail address such as ada@example.com"))
+        }
+    }
+
+    fn locale(&mut self) -> Result<Option<String>, HttpProblem> {
+        let Some(tag) = self.text("locale")? else { return Ok(None) };
+        let subtag = |piece: &str| (1..=8).contains(&piece.len()) && piece.bytes().all(|b| b.is_ascii_alphanumeric());
+        if tag.len() <= MAX_LOCALE && tag.split('-').all(subtag) && tag.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            Ok(Some(tag))
+        } else {
+            Err(self.invalid("locale", &"it is not a language tag such as en or pt-BR"))
+        }
+    }
+
+    fn missing(&self, name: &str, mend: &str) -> HttpProblem {
+        Refusal::MissingField.because(format!("`{}{name}` is missing: {mend}", self.path))
+    }
+
+    fn invalid(&self, name: &str, rule: &dyn std::fmt::Display) -> HttpProblem {
+        let field = if name.contains(' ') { name.to_owned() } else { format!("`{}{name}`", self.path) };
+        Refusal::InvalidField.because(format!("{field} is not right: {rule}"))
+    }
+
+    fn not(&self, name: &str, wanted: &str, found: &Value) -> HttpProblem {
+        Refusal::InvalidField.because(format!("`{}{name}` must be {wanted}, and is {}", self.path, found.what()))
     }
 }
 
-/// One line of bounded length; control characters are refused, as they can forge lines elsewhere.
-fn line(field: &str, text: String, most: usize) -> Result<String, HttpProblem> {
-    if text.chars().count() > most {
-        return Err(invalid(format!("{field} is longer than {most} characters")));
-    }
-    if text.chars().any(char::is_control) {
-        return Err(invalid(format!("{field} holds control characters")));
-    }
-    Ok(text)
+fn unknown(path: &str, name: &str, known: &[&str]) -> HttpProblem {
+    // What the sender wrote goes back to the sender, short and without what a terminal would act on.
+    let shown: String = name.chars().filter(|letter| !letter.is_control()).take(40).collect();
+    // A field that is known only to be refused helps nobody.
+    let usable = || known.iter().filter(|word| **word != ATTACHMENTS);
+    let nearest = usable().map(|word| (strsim::osa_distance(&shown, word), word)).min_by_key(|(changes, _)| *changes);
+    let mend = match nearest {
+        Some((changes, word)) if changes <= (word.len() / 2).max(1) => format!("did you mean `{path}{word}`?"),
+        _ => {
+            let all: Vec<String> = usable().map(|word| format!("`{path}{word}`")).collect();
+            format!("known are {}", all.join(", "))
+        }
+    };
+    Refusal::UnknownField.because(format!("`{path}{shown}` is not known: {mend}"))
 }
 
-impl From {
-    fn check(self) -> Result<Sender, HttpProblem> {
-        ThreadId::new(&self.id).map_err(|error| invalid(format!("from.id: {error}")))?;
-        let identity = |kind: &str, value: String, trust| Identity { kind: kind.into(), value, trust };
-        let email = self.email.map(|email| line("from.email", email, 320)).transpose()?;
-        Ok(Sender {
-            // The business's own signed request vouches for it.
-            identity: identity("webhook", self.id, Trust::Verified),
-            also: email.into_iter().map(|email| identity("email", email, Trust::Asserted)).collect(),
-            name: self.name.map(|name| line("from.name", name, MAX_NAME)).transpose()?,
-            locale: self.locale.map(|locale| line("from.locale", locale, 35)).transpose()?,
-        })
-    }
-}
-
-/// The body of an outbound request.
+/// The body that is delivered, the same on every attempt.
 pub(super) fn encode(outgoing: &Outgoing) -> FrozenPart {
     let message = &outgoing.message;
     let (text, markdown) = match &message.content {
         Content::Text(text) => (Some(text), None),
         Content::Markdown(markdown) => (None, Some(markdown)),
     };
-    let to =
-        outgoing.to.as_ref().and_then(|contact| contact.identities.iter().find(|identity| identity.kind == "webhook"));
+    let identities = outgoing.to.iter().flat_map(|contact| &contact.identities);
+    let to = identities.filter(|identity| identity.kind == KIND).map(|identity| &identity.value).next();
     FrozenPart(json!({
         "type": "message.created",
         "id": message.id,
         "timestamp": message.received_at,
         "data": {
             "thread": outgoing.thread,
-            "to": to.map(|identity| json!({ "id": identity.value })),
+            "to": to.map(|id| json!({ "id": id })),
             "message": {
                 "id": message.id,
                 "text": text,
