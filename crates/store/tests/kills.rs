@@ -169,7 +169,7 @@ impl Drop for Writing {
 
 /// A number below the bound; another one each time.
 fn any_below(bound: u64) -> u64 {
-    random(u128::from_be_bytes) as u64 % bound
+    u64::try_from(random(u128::from_be_bytes) % u128::from(bound)).unwrap()
 }
 
 async fn holds_all(folder: &Path, acknowledged: &[String]) {

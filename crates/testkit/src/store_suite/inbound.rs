@@ -111,9 +111,9 @@ pub async fn seq_has_no_gaps_whoever_writes_at_once(bench: Bench) {
         let (bench, claim) = (Arc::clone(&bench), claim.clone());
         calls.spawn(async move {
             match number % 3 {
-                0 => drop(bench.say("order-77").await),
-                1 => drop(bench.queue_reply(conversation).await),
-                _ => drop(bench.settle(&claim, vec![bench.note()], Then::Keep).await),
+                0 => assert!(bench.say("order-77").await.1 > Seq(1)),
+                1 => bench.apply(conversation, vec![bench.reply().1]).await,
+                _ => assert_ne!(bench.settle(&claim, vec![bench.note()], Then::Keep).await, Applied::LeaseLost),
             }
         });
     }

@@ -278,7 +278,7 @@ async fn work(bench: Arc<Bench>, lane: Lane, mut turn: usize, settled: Arc<Atomi
         }
         for claim in claims {
             turn += 1;
-            if turn % 7 == 0 {
+            if turn.is_multiple_of(7) {
                 continue;
             }
             let message = claim.event.body.message().unwrap().id;
