@@ -210,12 +210,12 @@ impl Engine {
     pub async fn drain(mut self, patience: Duration) -> Drained {
         self.begin_drain();
         let all_done = async { while self.workers.join_next().await.is_some() {} };
-        tokio::select! {
+        let drained = tokio::select! {
             () = all_done => Drained::Clean,
-            () = self.shared.clock.sleep(patience) => {
-                self.workers.abort_all();
-                Drained::CutShort
-            }
-        }
+            () = self.shared.clock.sleep(patience) => Drained::CutShort,
+        };
+        // What is cut short is gone when this returns, so that nothing of it writes afterwards.
+        self.workers.shutdown().await;
+        drained
     }
 }

@@ -166,8 +166,9 @@ impl World {
     /// As after a kill: whatever was in hand is cut short, leases are void, and an engine starts on what is stored.
     pub async fn crash_and_restart(self) -> Self {
         let Self { clock, store, channel, engine, agent, _folder, desk: _ } = self;
-        let drained = engine.drain(Duration::ZERO);
-        drained.await;
+        engine.drain(Duration::ZERO).await;
+        // A request of the old engine that was on its way to the store's thread is carried out before this one.
+        store.wake(Waiting::Agent).await.unwrap();
         // The old claims run out, as they do when nobody renews them.
         clock.advance(Duration::from_secs(31));
         let engine = start(&store, &clock, &channel, agent.clone()).await;
