@@ -5,18 +5,13 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
     time::Duration,
 };
 
-use frontdesk_testkit::{
-    daemon::Site,
-    far_end::{FarEnd, Received},
-};
+use frontdesk_testkit::{daemon::Site, far_end::FarEnd};
 use reqwest::StatusCode;
-use tokio::sync::Semaphore;
 
-use crate::world::{World, client, echo, sections, takes, text_of_delivery};
+use crate::world::{World, client, echo, gate, gated, sections, takes, text_of_delivery};
 
 const SELF: &str = "full_disk::a_full_disk_refuses_new_messages_settles_what_is_in_hand_and_goes_on_with_space";
 const INSIDE: &str = "FRONTDESK_TEST_IN_NAMESPACE";
@@ -74,8 +69,8 @@ async fn a_full_disk_refuses_new_messages_settles_what_is_in_hand_and_goes_on_wi
 }
 
 async fn on(disk: &SmallDisk) {
-    let gate = Arc::new(Semaphore::new(0));
-    let (agent, shop) = (gated_echo(&gate).await, FarEnd::start(takes).await);
+    let gate = gate();
+    let (agent, shop) = (gated(&gate, &crate::world::gate(), echo).await, FarEnd::start(takes).await);
     let site = Site::at(env!("CARGO_BIN_EXE_frontdesk"), &disk.0)
         .unwrap()
         .with_store("min_free = \"4 MB\"")
@@ -122,16 +117,4 @@ async fn on(disk: &SmallDisk) {
     delivered.sort();
     delivered.dedup();
     assert_eq!(delivered, taken);
-}
-
-async fn gated_echo(gate: &Arc<Semaphore>) -> FarEnd {
-    let gate = Arc::clone(gate);
-    FarEnd::start_async(move |request: Received| {
-        let gate = Arc::clone(&gate);
-        async move {
-            gate.acquire().await.unwrap().forget();
-            echo(&request)
-        }
-    })
-    .await
 }

@@ -1,18 +1,12 @@
 //! A kill right after each step of a message's way. Whatever the step: nothing is lost, and nothing comes out twice under
 //! two ids.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use frontdesk_testkit::far_end::{FarEnd, Reply};
 use reqwest::Method;
 
-use crate::world::{World, echo, event, takes, text_of_delivery, webhook_id};
+use crate::world::{World, echo, event, gate, gated, takes, text_of_delivery, webhook_id};
 
 #[tokio::test]
 async fn killed_right_after_the_202_the_message_is_answered_after_the_restart() {
@@ -49,20 +43,8 @@ async fn killed_while_the_agent_thinks_the_same_event_is_asked_again() {
 /// The agent's answer lies in the daemon's socket when it dies.
 #[tokio::test]
 async fn killed_with_an_answer_unread_the_agent_is_asked_again_and_one_reply_comes_out() {
-    let gate = Arc::new(tokio::sync::Semaphore::new(0));
-    let answered = Arc::new(tokio::sync::Semaphore::new(0));
-    let agent = {
-        let (gate, answered) = (Arc::clone(&gate), Arc::clone(&answered));
-        FarEnd::start_async(move |request| {
-            let (gate, answered) = (Arc::clone(&gate), Arc::clone(&answered));
-            async move {
-                gate.acquire().await.unwrap().forget();
-                answered.add_permits(1);
-                echo(&request)
-            }
-        })
-        .await
-    };
+    let (gate, answered) = (gate(), crate::world::gate());
+    let agent = gated(&gate, &answered, echo).await;
     let world = World::of(agent, FarEnd::start(takes).await);
     let mut daemon = world.start().await;
     let conversation = world.say("t", "1", "hello").await;
@@ -100,19 +82,20 @@ async fn killed_while_the_far_end_takes_a_message_it_is_sent_again_under_the_sam
 /// The far end said yes, and the daemon never read it.
 #[tokio::test]
 async fn killed_with_the_far_ends_yes_unread_the_repeat_has_the_same_id() {
-    let world = World::of(FarEnd::start(echo).await, FarEnd::start(|_| Reply::status(204).after(MOMENT)).await);
+    let (gate, answered) = (gate(), crate::world::gate());
+    let world = World::of(FarEnd::start(echo).await, gated(&gate, &answered, takes).await);
     let mut daemon = world.start().await;
     let conversation = world.say("t", "1", "hello").await;
     world.shop.wait_for(1).await;
     daemon.freeze().await.unwrap();
-    // The yes is on its way to a process that does not run any more.
-    tokio::time::sleep(2 * MOMENT).await;
+    gate.add_permits(2);
+    answered.acquire().await.unwrap().forget();
     daemon.kill().await.unwrap();
 
     let _daemon = world.start().await;
     world.settled(&conversation, "sent").await;
     let delivered = world.shop.requests();
-    assert!((1..=2).contains(&delivered.len()));
+    assert_eq!(delivered.len(), 2);
     assert!(delivered.iter().all(|one| webhook_id(one) == webhook_id(&delivered[0])));
     assert_one_reply(&world, &conversation).await;
 }
@@ -136,8 +119,6 @@ async fn killed_before_the_202_arrives_the_senders_repeat_is_known_or_new_but_ne
     world.settled(&conversation, "sent").await;
     assert_one_reply(&world, &conversation).await;
 }
-
-const MOMENT: Duration = Duration::from_millis(50);
 
 /// One message in, one out, and what came out is that one.
 async fn assert_one_reply(world: &World, conversation: &str) {

@@ -1,14 +1,10 @@
 //! SIGTERM: what is in hand is finished, nothing new is taken, and the rest comes after the next start.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use frontdesk_testkit::far_end::{FarEnd, Reply};
-use tokio::sync::Semaphore;
 
-use crate::world::{World, echo, takes, text_of_delivery, webhook_id};
+use crate::world::{World, echo, gate, gated, takes, text_of_delivery, webhook_id};
 
 /// How long a stop may take.
 const STOP: Duration = Duration::from_secs(30);
@@ -23,8 +19,8 @@ async fn an_idle_daemon_stops_at_once_with_0() {
 
 #[tokio::test]
 async fn what_is_in_hand_is_finished_nothing_new_is_taken_and_the_rest_comes_after_the_restart() {
-    let gate = Arc::new(Semaphore::new(0));
-    let world = World::of(gated_echo(&gate).await, FarEnd::start(takes).await);
+    let gate = gate();
+    let world = World::of(gated(&gate, &crate::world::gate(), echo).await, FarEnd::start(takes).await);
     let mut daemon = world.start().await;
     let first = world.say("t", "1", "in hand").await;
     world.agent.wait_for(1).await;
@@ -69,8 +65,8 @@ async fn an_agent_that_never_answers_does_not_hold_a_stop_beyond_30_seconds() {
 
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once_and_loses_nothing() {
-    let gate = Arc::new(Semaphore::new(0));
-    let world = World::of(gated_echo(&gate).await, FarEnd::start(takes).await);
+    let gate = gate();
+    let world = World::of(gated(&gate, &crate::world::gate(), echo).await, FarEnd::start(takes).await);
     let mut daemon = world.start().await;
     let conversation = world.say("t", "1", "hello").await;
     world.agent.wait_for(1).await;
@@ -83,17 +79,4 @@ async fn a_second_signal_ends_it_at_once_and_loses_nothing() {
     let _daemon = world.start().await;
     world.settled(&conversation, "sent").await;
     assert_eq!(world.shop.count(), 1);
-}
-
-/// Answers one event per permit.
-async fn gated_echo(gate: &Arc<Semaphore>) -> FarEnd {
-    let gate = Arc::clone(gate);
-    FarEnd::start_async(move |request| {
-        let gate = Arc::clone(&gate);
-        async move {
-            gate.acquire().await.unwrap().forget();
-            echo(&request)
-        }
-    })
-    .await
 }

@@ -1,7 +1,10 @@
 //! One daemon with its two ends: everything that a test needs to send a message in and see what comes of it.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,6 +15,7 @@ use frontdesk_testkit::{
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
+use tokio::sync::Semaphore;
 
 /// What events to the agent are signed with.
 pub(crate) const AGENT_SECRET: &str = "whsec_YWdlbnQtc2VjcmV0LWFnZW50LXNlY3JldC0wMTIzNDU=";
@@ -215,6 +219,25 @@ pub(crate) fn one_after_another(
         let at = next.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1);
         answers[at](request)
     }
+}
+
+/// Answers one request for each permit of `gate`, and says on `answered` that it does.
+pub(crate) async fn gated(gate: &Arc<Semaphore>, answered: &Arc<Semaphore>, answer: fn(&Received) -> Reply) -> FarEnd {
+    let (gate, answered) = (Arc::clone(gate), Arc::clone(answered));
+    FarEnd::start_async(move |request| {
+        let (gate, answered) = (Arc::clone(&gate), Arc::clone(&answered));
+        async move {
+            gate.acquire().await.unwrap().forget();
+            answered.add_permits(1);
+            answer(&request)
+        }
+    })
+    .await
+}
+
+/// A closed gate.
+pub(crate) fn gate() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(0))
 }
 
 /// Takes everything.
