@@ -5,7 +5,7 @@
 //! * an answer: its messages, its actions and the cursor are written in one step; if the conversation has moved on
 //!   meanwhile (a version the reply insisted on, or teammates who took over), the messages are kept as `discarded` and
 //!   the next event says so;
-//! * no connection: the endpoint is unwell; nothing counts against the event;
+//! * no connection, 429 or 503: the endpoint is unwell or busy; nothing counts against the event;
 //! * an error, a time-out, an unreadable answer: tried again later; it counts against the event only while the
 //!   endpoint serves others, and after five that count over two minutes the event is a dead letter;
 //! * a refusal of this very event (400, 413, 422): a dead letter at once;
@@ -18,7 +18,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use frontdesk_model::{Claim, Direction, Effect, Guard, Lane, Message, Owner, Progress, Then, Waiting};
 
 use crate::{
-    health::{Admit, Backoff, Blow, Health, ProbeGuard, Turned},
+    health::{Admit, Backoff, Blow, Errand, Health, ProbeGuard, Turned},
     lane::{Gate, Lease, Lost, Settled, Work},
     options::AgentOptions,
     reply::Reply,
@@ -36,6 +36,9 @@ const COUNTED_SPAN: Duration = Duration::from_secs(120);
 /// Alone, with no other conversation to tell by, an event that got bad answers for so long counts as the cause.
 const ALONE_SPAN: Duration = Duration::from_secs(30 * 60);
 
+/// A longer pause than this is worth a line in the log.
+const LOUD_PAUSE: Duration = Duration::from_secs(60);
+
 /// The lane's worker.
 pub(crate) struct AgentWork {
     shared: Arc<Shared>,
@@ -50,7 +53,7 @@ impl AgentWork {
         Ok(Self { shared: Arc::clone(shared), options: options.clone(), client, health: Health::new(BACKOFF) })
     }
 
-    async fn attempt(&self, claim: &Claim, lease: &Lease) -> Result<(), Lost> {
+    async fn attempt(&self, claim: &Claim, lease: &Lease, errand: Errand) -> Result<(), Lost> {
         let Some(message) = claim.event.body.message().filter(|message| message.direction == Direction::Inbound) else {
             return self.skip(lease).await;
         };
@@ -70,7 +73,7 @@ impl AgentWork {
         lease.check().await?;
         let verdict = self.client.post(claim.event.id, self.shared.clock.now(), body).await;
         let progress = Progress { attempts: attempt, ..claim.progress };
-        self.conclude(claim, lease, progress, verdict).await
+        self.conclude(claim, lease, progress, verdict, errand).await
     }
 
     async fn skip(&self, lease: &Lease) -> Result<(), Lost> {
@@ -110,7 +113,14 @@ impl AgentWork {
         serde_json::to_vec(&event).map_err(|_| "the event cannot be written")
     }
 
-    async fn conclude(&self, claim: &Claim, lease: &Lease, progress: Progress, verdict: Verdict) -> Result<(), Lost> {
+    async fn conclude(
+        &self,
+        claim: &Claim,
+        lease: &Lease,
+        progress: Progress,
+        verdict: Verdict,
+        errand: Errand,
+    ) -> Result<(), Lost> {
         let id = claim.conversation.id;
         let now = self.shared.clock.boot();
         match verdict {
@@ -130,13 +140,21 @@ impl AgentWork {
                 Ok(())
             }
             Verdict::Unreachable(reason) => {
-                self.turned(self.health.failed(id, Blow::ToAll, None, now), &reason).await;
+                self.turned(self.health.failed(id, Blow::ToAll, None, errand, now), &reason).await;
                 self.park(lease, progress, None).await;
+                Ok(())
+            }
+            Verdict::Busy { reason, retry_after } => {
+                if retry_after > LOUD_PAUSE {
+                    tracing::warn!(?retry_after, reason, "the agent asked for quiet; events wait that long");
+                }
+                self.turned(self.health.failed(id, Blow::ToOne, Some(retry_after), errand, now), &reason).await;
+                self.park(lease, progress, Some(retry_after)).await;
                 Ok(())
             }
             Verdict::Trouble { reason, retry_after } => {
                 let counted = self.count(claim, progress);
-                self.turned(self.health.failed(id, Blow::ToOne, retry_after, now), &reason).await;
+                self.turned(self.health.failed(id, Blow::ToOne, None, errand, now), &reason).await;
                 if self.is_hopeless(claim, counted) {
                     return self.bury(claim, lease, counted, reason).await;
                 }
@@ -156,12 +174,13 @@ impl AgentWork {
                 self.health.served_others(claim.conversation.id, span, self.shared.clock.boot())
             }
         };
-        Progress { counted: progress.counted + u32::from(counts), ..self.failed_now(progress) }
-    }
-
-    fn failed_now(&self, progress: Progress) -> Progress {
         let now = self.shared.clock.now();
-        Progress { first_failed_at: progress.first_failed_at.or(Some(now)), last_failed_at: Some(now), ..progress }
+        Progress {
+            counted: progress.counted + u32::from(counts),
+            first_failed_at: progress.first_failed_at.or(Some(now)),
+            last_failed_at: Some(now),
+            ..progress
+        }
     }
 
     fn is_hopeless(&self, claim: &Claim, progress: Progress) -> bool {
@@ -176,7 +195,6 @@ impl AgentWork {
     async fn park(&self, lease: &Lease, progress: Progress, at_least: Option<Duration>) {
         let wait = BACKOFF.after(progress.attempts).max(at_least.unwrap_or_default());
         let until = self.shared.clock.now().plus(wait);
-        let progress = if progress.last_failed_at.is_none() { self.failed_now(progress) } else { progress };
         lease.release(until, Some(Waiting::Agent), progress).await;
     }
 
@@ -203,7 +221,7 @@ impl AgentWork {
             lease.settle(Vec::new(), effects, Then::Advance).await?;
             tracing::info!(conversation = %conversation.id, "a reply came too late and was discarded");
         }
-        self.shared.wake(Lane::Deliver);
+        self.shared.delivery_due(&conversation.thread).await;
         Ok(())
     }
 
@@ -258,9 +276,9 @@ impl Work for AgentWork {
         self.health.unprobed();
     }
 
-    async fn work(&self, claim: Claim, lease: Arc<Lease>) {
-        let _probe = ProbeGuard(&self.health);
-        let ended = self.attempt(&claim, &lease).await;
+    async fn work(&self, claim: Claim, lease: Arc<Lease>, errand: Errand) {
+        let _probe = (errand == Errand::Probe).then(|| ProbeGuard(&self.health));
+        let ended = self.attempt(&claim, &lease, errand).await;
         if ended.is_err() {
             tracing::warn!(conversation = %claim.conversation.id, "a claim was lost; its work will be done again");
         }

@@ -22,7 +22,7 @@ use frontdesk_model::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    health::{Admit, Backoff, Blow, Health, ProbeGuard, Turned},
+    health::{Admit, Backoff, Blow, Errand, Health, ProbeGuard, Turned},
     keys::jitter,
     lane::{Gate, Lease, Lost, Settled, Work},
     rules::{DeadWork, delivered},
@@ -67,6 +67,15 @@ impl ChannelGate {
     }
 }
 
+/// A send that may be repeated.
+struct Later {
+    after: Option<Duration>,
+    scope: Scope,
+    reason: String,
+    /// How the part ends when there is no other try.
+    at_last: PartState,
+}
+
 /// What trying one part leads to.
 enum Next {
     /// On to the next part.
@@ -78,7 +87,32 @@ enum Next {
 /// A channel's leave to send one part.
 struct Permit<'a> {
     _place: OwnedSemaphorePermit,
-    _probe: Option<ProbeGuard<'a>>,
+    probe: Option<ProbeGuard<'a>>,
+}
+
+/// One send that has ended.
+#[derive(Clone, Copy)]
+struct Sent {
+    index: usize,
+    before: Before,
+    errand: Errand,
+}
+
+/// Whether the part may have arrived by an earlier send.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Never,
+    Perhaps,
+}
+
+impl Before {
+    /// How a part ends that this send certainly did not deliver.
+    fn end(self) -> PartState {
+        match self {
+            Self::Never => PartState::Failed,
+            Self::Perhaps => PartState::Uncertain,
+        }
+    }
 }
 
 /// One message on its way out.
@@ -173,7 +207,8 @@ impl DeliveryWork {
                 return Ok(Next::Part);
             }
         }
-        let Some(_permit) = self.permit(journey).await else { return Ok(Next::Ended) };
+        let Some(permit) = self.permit(journey).await else { return Ok(Next::Ended) };
+        let before = if part.state == PartState::Intent { Before::Perhaps } else { Before::Never };
         if part.state != PartState::Intent {
             let intent = Effect::SetPart { message: journey.message.id, index: place, state: PartState::Intent };
             journey.lease.settle(Vec::new(), vec![intent], Then::Keep).await?;
@@ -181,21 +216,25 @@ impl DeliveryWork {
         journey.lease.check().await?;
         let dispatch = Dispatch { message: journey.message.id, index: place, part: &part.frozen };
         let outcome = journey.channel.connected.adapter.send(&dispatch).await;
-        self.conclude(journey, index, outcome).await
+        let errand = if permit.probe.is_some() { Errand::Probe } else { Errand::Ordinary };
+        self.conclude(journey, Sent { index, before, errand }, outcome).await
     }
 
     /// The channel's leave to send. `None`: the claim was given back, to wait elsewhere.
     async fn permit<'a>(&self, journey: &Journey<'a>) -> Option<Permit<'a>> {
         let gate = &journey.channel.gate;
         let mut probe = None;
-        let wait = match gate.health.admit(self.shared.clock.boot()) {
+        let mut admitted = gate.health.admit(self.shared.clock.boot());
+        if let Admit::Wait(span) = admitted
+            && span <= PERMIT_WAIT
+        {
+            self.shared.clock.sleep(span).await;
+            admitted = gate.health.admit(self.shared.clock.boot());
+        }
+        let wait = match admitted {
             Admit::Freely => None,
             Admit::Probe => {
                 probe = Some(ProbeGuard(&gate.health));
-                None
-            }
-            Admit::Wait(span) if span <= PERMIT_WAIT => {
-                self.shared.clock.sleep(span).await;
                 None
             }
             Admit::Wait(span) => Some(span + jitter(span)),
@@ -212,10 +251,11 @@ impl DeliveryWork {
         if permit.is_none() {
             self.park(journey.claim, journey.lease, PERMIT_WAIT, journey.claim.progress).await;
         }
-        permit.map(|place| Permit { _place: place, _probe: probe })
+        permit.map(|place| Permit { _place: place, probe })
     }
 
-    async fn conclude(&self, journey: &mut Journey<'_>, index: usize, outcome: Outcome) -> Result<Next, Lost> {
+    async fn conclude(&self, journey: &mut Journey<'_>, sent: Sent, outcome: Outcome) -> Result<Next, Lost> {
+        let Sent { index, before, errand } = sent;
         let conversation = journey.claim.conversation.id;
         let health = &journey.channel.gate.health;
         let now = self.shared.clock.boot();
@@ -228,7 +268,11 @@ impl DeliveryWork {
             }
             Outcome::Failed { scope: Scope::Message, reason } => {
                 self.turned(journey.channel, health.succeeded(conversation, now), "").await;
-                self.refused(journey, index, reason).await.map(|()| Next::Ended)
+                match before {
+                    Before::Never => self.refused(journey, index, reason).await.map(|()| Next::Ended),
+                    // Refused now, but an earlier send of it may be visible: nobody knows.
+                    Before::Perhaps => self.mark(journey, index, PartState::Uncertain, Some(reason)).await,
+                }
             }
             Outcome::Failed { scope: Scope::Channel, reason } => {
                 health.stop();
@@ -236,25 +280,28 @@ impl DeliveryWork {
                     channel = %journey.channel.connected.name, reason,
                     "the channel takes no more messages; they wait until the daemon is started again"
                 );
-                self.ready_again(journey, index).await?;
+                self.ready_again(journey, sent).await?;
                 self.park(journey.claim, journey.lease, FAR, journey.claim.progress).await;
                 Ok(Next::Ended)
             }
             Outcome::RetryAfter { after, scope, reason } => {
                 let blow = if scope == Scope::Channel { Blow::ToAll } else { Blow::ToOne };
                 let pause = after.filter(|_| scope == Scope::Channel);
-                let turned = health.failed(conversation, blow, pause, now);
+                let turned = health.failed(conversation, blow, pause, errand, now);
                 self.turned(journey.channel, turned, &reason).await;
-                self.ready_again(journey, index).await?;
-                self.again(journey, index, after, reason, PartState::Failed).await
+                self.ready_again(journey, sent).await?;
+                self.again(journey, index, Later { after, scope, reason, at_last: before.end() }).await
             }
             Outcome::Uncertain { reason } => {
-                let turned = health.failed(conversation, Blow::ToOne, None, now);
+                let turned = health.failed(conversation, Blow::ToOne, None, errand, now);
                 self.turned(journey.channel, turned, &reason).await;
                 match journey.channel.connected.adapter.capabilities().resend {
                     Resend::MayDouble => self.mark(journey, index, PartState::Uncertain, Some(reason)).await,
                     // It stays as intended: sent again under the same key.
-                    Resend::SameKey => self.again(journey, index, None, reason, PartState::Uncertain).await,
+                    Resend::SameKey => {
+                        let at_last = PartState::Uncertain;
+                        self.again(journey, index, Later { after: None, scope: Scope::Message, reason, at_last }).await
+                    }
                 }
             }
         }
@@ -282,38 +329,27 @@ impl DeliveryWork {
     }
 
     /// Certainly not delivered: a later claim must not think that it might have been.
-    async fn ready_again(&self, journey: &Journey<'_>, index: usize) -> Result<(), Lost> {
-        let place = u16::try_from(index).unwrap_or(u16::MAX);
+    async fn ready_again(&self, journey: &Journey<'_>, sent: Sent) -> Result<(), Lost> {
+        if sent.before == Before::Perhaps {
+            return Ok(());
+        }
+        let place = u16::try_from(sent.index).unwrap_or(u16::MAX);
         let effect = Effect::SetPart { message: journey.message.id, index: place, state: PartState::Ready };
         journey.lease.settle(Vec::new(), vec![effect], Then::Keep).await.map(drop)
     }
 
     /// This part is refused: the rest of the message is not sent.
     async fn refused(&self, journey: &mut Journey<'_>, index: usize, reason: String) -> Result<(), Lost> {
-        self.end_from(journey, index, PartState::Failed);
+        for (place, part) in journey.parts.iter_mut().enumerate().skip(index) {
+            part.state = if place == index { PartState::Failed } else { PartState::Cancelled };
+        }
         journey.reason = Some(reason);
         self.finish(journey).await
     }
 
-    fn end_from(&self, journey: &mut Journey<'_>, index: usize, state: PartState) {
-        for (place, part) in journey.parts.iter_mut().enumerate() {
-            if place == index {
-                part.state = state.clone();
-            } else if place > index {
-                part.state = PartState::Cancelled;
-            }
-        }
-    }
-
     /// Another try later, or the end of all tries, where the part ends as `at_last`.
-    async fn again(
-        &self,
-        journey: &mut Journey<'_>,
-        index: usize,
-        after: Option<Duration>,
-        reason: String,
-        at_last: PartState,
-    ) -> Result<Next, Lost> {
+    async fn again(&self, journey: &mut Journey<'_>, index: usize, later: Later) -> Result<Next, Lost> {
+        let Later { after, scope, reason, at_last } = later;
         let now = self.shared.clock.now();
         let before = journey.claim.progress;
         let first = before.first_failed_at.unwrap_or(now);
@@ -324,7 +360,8 @@ impl DeliveryWork {
         });
         let progress = Progress {
             attempts: before.attempts.saturating_add(1),
-            counted: before.counted + u32::from(beside_others),
+            // A channel that asks all of it to wait says nothing about this message.
+            counted: before.counted + u32::from(beside_others && scope == Scope::Message),
             first_failed_at: Some(first),
             last_failed_at: Some(now),
         };
@@ -341,11 +378,8 @@ impl DeliveryWork {
                 .await;
                 Ok(Next::Ended)
             }
-            _ => {
-                self.end_from(journey, index, at_last);
-                journey.reason = Some(reason);
-                self.finish(journey).await.map(|()| Next::Ended)
-            }
+            _ if at_last == PartState::Uncertain => self.mark(journey, index, at_last, Some(reason)).await,
+            _ => self.refused(journey, index, reason).await.map(|()| Next::Ended),
         }
     }
 
@@ -448,7 +482,7 @@ impl Work for DeliveryWork {
 
     fn report_unused(&self) {}
 
-    async fn work(&self, claim: Claim, lease: Arc<Lease>) {
+    async fn work(&self, claim: Claim, lease: Arc<Lease>, _: Errand) {
         let ended = self.deliver(&claim, &lease).await;
         if ended.is_err() {
             tracing::warn!(conversation = %claim.conversation.id, "a claim was lost; its work will be done again");

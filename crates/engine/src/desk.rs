@@ -211,7 +211,7 @@ impl Desk {
         }
         let messages = rules::messages_in(&effects);
         let applied = self.apply(id, guards, effects).await?;
-        self.shared.wake(Lane::Deliver);
+        self.shared.delivery_due(&conversation.thread).await;
         Ok(Replied {
             version: applied,
             messages: messages.into_iter().map(|(id, status)| RepliedMessage { id, status, degraded: [] }).collect(),
@@ -226,10 +226,10 @@ impl Desk {
         self.refuse_while_draining()?;
         for _ in 0..8 {
             let conversation = self.conversation(id).await?;
-            let mut guards = vec![Guard::VersionIs(change.if_version.unwrap_or(conversation.version))];
-            if *by == Speaker::Agent {
-                guards.push(Guard::OwnerIs(Owner::Agent));
-            }
+            let wanted = change.if_version.unwrap_or(conversation.version);
+            // A handoff by the agent moves no version; the owner that was read must still be the owner.
+            let owner = if *by == Speaker::Agent { Owner::Agent } else { conversation.owner };
+            let guards = vec![Guard::VersionIs(wanted), Guard::OwnerIs(owner)];
             let voice = match by {
                 Speaker::Agent => Voice::Agent,
                 Speaker::Teammate { name } => Voice::Teammate(name.clone()),
@@ -250,6 +250,7 @@ impl Desk {
                 }
                 // The caller named no version: what was read a moment ago is read again.
                 Err(DeskError::VersionConflict { .. }) if change.if_version.is_none() => {}
+                Err(DeskError::TakenOver { .. }) if *by != Speaker::Agent => {}
                 Err(error) => return Err(error),
             }
         }

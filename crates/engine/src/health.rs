@@ -81,6 +81,15 @@ pub(crate) enum Blow {
     ToOne,
 }
 
+/// What sent a request that is reported on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Errand {
+    /// It went out while all was well.
+    Ordinary,
+    /// It was the one request that an unwell endpoint got.
+    Probe,
+}
+
 /// What a report changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turned {
@@ -153,7 +162,6 @@ impl Health {
             other => [Some((conversation, now)), other],
         };
         state.last_failed = None;
-        state.probing = false;
         let turned = if matches!(state.condition, Condition::Unwell { .. }) { Turned::Well } else { Turned::Not };
         if !matches!(state.condition, Condition::Stopped) {
             state.condition = Condition::Well;
@@ -169,10 +177,10 @@ impl Health {
         conversation: ConversationId,
         blow: Blow,
         pause: Option<Duration>,
+        errand: Errand,
         now: Duration,
     ) -> Turned {
         let mut state = self.state();
-        state.probing = false;
         if let Some(pause) = pause {
             state.paused_until = state.paused_until.max(now.checked_add(pause));
         }
@@ -185,6 +193,8 @@ impl Health {
                 Turned::Unwell
             }
             Condition::Well => Turned::Not,
+            // What was in flight when it became unwell says nothing new, however many there were.
+            Condition::Unwell { .. } if errand == Errand::Ordinary => Turned::Not,
             Condition::Unwell { failures, .. } => {
                 let failures = failures.saturating_add(1);
                 state.condition = Condition::Unwell { failures, next_probe: now + self.backoff.after(failures) };
@@ -203,6 +213,14 @@ impl Health {
         state.probing = false;
         drop(state);
         self.changed.notify_one();
+    }
+
+    /// Whether an unwell endpoint would get a probe now, if there were one. Takes none.
+    pub(crate) fn wants_probe(&self, now: Duration) -> bool {
+        let state = self.state();
+        let quiet = state.paused_until.is_some_and(|until| until > now);
+        let due = matches!(state.condition, Condition::Unwell { next_probe, .. } if next_probe <= now);
+        due && !quiet && !state.probing
     }
 
     /// Whether requests are held back.
@@ -242,7 +260,7 @@ mod tests {
     fn one_failing_conversation_does_not_make_an_endpoint_unwell() {
         let health = health();
         for _ in 0..10 {
-            assert_eq!(health.failed(conversation(1), Blow::ToOne, None, SECOND), Turned::Not);
+            assert_eq!(health.failed(conversation(1), Blow::ToOne, None, Errand::Ordinary, SECOND), Turned::Not);
         }
         assert_eq!(health.admit(SECOND), Admit::Freely);
     }
@@ -250,8 +268,8 @@ mod tests {
     #[test]
     fn two_failing_conversations_in_a_row_do_and_one_probe_at_a_time_goes_out() {
         let health = health();
-        health.failed(conversation(1), Blow::ToOne, None, SECOND);
-        assert_eq!(health.failed(conversation(2), Blow::ToOne, None, SECOND), Turned::Unwell);
+        health.failed(conversation(1), Blow::ToOne, None, Errand::Ordinary, SECOND);
+        assert_eq!(health.failed(conversation(2), Blow::ToOne, None, Errand::Ordinary, SECOND), Turned::Unwell);
         assert!(matches!(health.admit(SECOND), Admit::Wait(_)));
         let later = 3 * SECOND;
         assert_eq!(health.admit(later), Admit::Probe);
@@ -263,7 +281,7 @@ mod tests {
     #[test]
     fn a_probe_that_is_cut_short_makes_way_for_the_next() {
         let health = health();
-        health.failed(conversation(1), Blow::ToAll, None, SECOND);
+        health.failed(conversation(1), Blow::ToAll, None, Errand::Ordinary, SECOND);
         let later = 3 * SECOND;
         assert_eq!(health.admit(later), Admit::Probe);
         drop(ProbeGuard(&health));
@@ -271,9 +289,21 @@ mod tests {
     }
 
     #[test]
+    fn what_was_in_flight_when_it_became_unwell_does_not_lengthen_the_wait() {
+        let health = health();
+        for _ in 0..250 {
+            health.failed(conversation(1), Blow::ToAll, None, Errand::Ordinary, SECOND);
+        }
+        assert_eq!(health.admit(3 * SECOND), Admit::Probe, "within the first wait");
+        assert!(matches!(health.admit(3 * SECOND), Admit::Wait(_)));
+        health.failed(conversation(2), Blow::ToAll, None, Errand::Ordinary, 3 * SECOND);
+        assert!(matches!(health.admit(3 * SECOND), Admit::Wait(_)), "only the probe ends the probe");
+    }
+
+    #[test]
     fn an_unreachable_endpoint_is_unwell_at_once_and_waits_grow_within_bounds() {
         let health = health();
-        assert_eq!(health.failed(conversation(1), Blow::ToAll, None, SECOND), Turned::Unwell);
+        assert_eq!(health.failed(conversation(1), Blow::ToAll, None, Errand::Ordinary, SECOND), Turned::Unwell);
         let backoff = Backoff { first: SECOND, most: 300 * SECOND };
         for failures in 1..200 {
             let wait = backoff.after(failures);
@@ -296,7 +326,7 @@ mod tests {
     #[test]
     fn a_pause_that_was_asked_for_wins() {
         let health = health();
-        health.failed(conversation(1), Blow::ToOne, Some(60 * SECOND), SECOND);
+        health.failed(conversation(1), Blow::ToOne, Some(60 * SECOND), Errand::Ordinary, SECOND);
         assert_eq!(health.admit(2 * SECOND), Admit::Wait(59 * SECOND));
         assert_eq!(health.admit(61 * SECOND), Admit::Freely);
     }

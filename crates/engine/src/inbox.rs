@@ -40,11 +40,10 @@ impl Inbox for ChannelInbox {
             first_owner,
         };
         let (commit, accepted) = arrival.of(envelope);
+        // Also when the sender hangs up before the answer: the commit may have happened all the same.
+        let _wake = WakeOnDrop(shared);
         match shared.store.commit_inbound(commit).await {
-            Ok(Committed::New { conversation, .. }) => {
-                shared.wake(Lane::Agent);
-                Ok(Accepted { conversation, ..accepted })
-            }
+            Ok(Committed::New { conversation, .. }) => Ok(Accepted { conversation, ..accepted }),
             Ok(Committed::Duplicate { conversation, message }) => {
                 Ok(Accepted { conversation, message, seen: Seen::Before })
             }
@@ -57,6 +56,14 @@ impl Inbox for ChannelInbox {
                 }))
             }
         }
+    }
+}
+
+struct WakeOnDrop<'a>(&'a Shared);
+
+impl Drop for WakeOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.wake(Lane::Agent);
     }
 }
 

@@ -19,7 +19,7 @@ use frontdesk_model::{
 };
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use crate::{keys::jitter, runtime::Shared};
+use crate::{health::Errand, keys::jitter, runtime::Shared};
 
 /// How long a claim is held without being renewed.
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
@@ -53,7 +53,7 @@ pub(crate) trait Work: Send + Sync + 'static {
     /// A claim of [`Gate::One`] found nothing due.
     fn report_unused(&self);
     /// Works on one claim until it is settled, released or lost.
-    fn work(&self, claim: Claim, lease: Arc<Lease>) -> impl Future<Output = ()> + Send;
+    fn work(&self, claim: Claim, lease: Arc<Lease>, errand: Errand) -> impl Future<Output = ()> + Send;
 }
 
 /// Runs until the daemon drains, then waits for the work in hand.
@@ -73,7 +73,7 @@ pub(crate) async fn run<W: Work>(shared: Arc<Shared>, work: Arc<W>, hands: usize
         }
         let Some(permit) = free_hand(&shared, &hands).await else { break };
         let gate = work.gate();
-        let probing = matches!(gate, Gate::One);
+        let errand = if matches!(gate, Gate::One) { Errand::Probe } else { Errand::Ordinary };
         let limit = match gate {
             Gate::Open => (hands.available_permits() + 1).min(BATCH),
             Gate::One => 1,
@@ -92,7 +92,7 @@ pub(crate) async fn run<W: Work>(shared: Arc<Shared>, work: Arc<W>, hands: usize
             Ok(claims) => claims,
             Err(error) => {
                 shared.note_store_error(&error);
-                if probing {
+                if errand == Errand::Probe {
                     work.report_unused();
                 }
                 drop(permit);
@@ -104,7 +104,7 @@ pub(crate) async fn run<W: Work>(shared: Arc<Shared>, work: Arc<W>, hands: usize
             }
         };
         if claims.claims.is_empty() {
-            if probing {
+            if errand == Errand::Probe {
                 work.report_unused();
             }
             drop(permit);
@@ -123,7 +123,7 @@ pub(crate) async fn run<W: Work>(shared: Arc<Shared>, work: Arc<W>, hands: usize
                 let _hand = hand;
                 let lane = claim.lane;
                 tokio::select! {
-                    () = work.work(claim, Arc::clone(&lease)) => {}
+                    () = work.work(claim, Arc::clone(&lease), errand) => {}
                     () = lease.keep() => {}
                 }
                 // The lane may have more to do, and a reply makes the other one due.

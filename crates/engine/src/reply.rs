@@ -70,10 +70,13 @@ fn describe(error: &serde_json::Error) -> String {
     let place = format!("line {} column {}", error.line(), error.column());
     let words = error.to_string();
     let words = words.split(" at line ").next().unwrap_or_default();
-    let quotes_a_value = words.starts_with("invalid type") || words.starts_with("invalid value");
-    let said = match words.split_once(", expected ") {
-        Some((_, expected)) if quotes_a_value => format!("expected {expected}"),
-        _ if quotes_a_value => "a value of the wrong type".to_owned(),
+    let said = match (words.split_once(' '), words.split_once(", expected ")) {
+        (Some(("invalid", _)), Some((_, expected))) => format!("expected {expected}"),
+        (Some(("invalid", _)), None) => "a value of the wrong type".to_owned(),
+        (Some(("unknown", rest)), expected) => {
+            let what = rest.split(' ').next().unwrap_or_default();
+            format!("unknown {what}, expected {}", expected.map_or("none", |(_, expected)| expected))
+        }
         _ => words.to_owned(),
     };
     format!("{said} ({place})")

@@ -145,9 +145,7 @@ impl ReplyRules<'_> {
             effects.push(Effect::BumpVersion);
             effects.extend(self.taken_over(voice));
         }
-        for action in &reply.actions {
-            effects.extend(self.action(action, voice));
-        }
+        effects.extend(self.actions(reply.actions.iter(), voice));
         effects
     }
 
@@ -158,9 +156,8 @@ impl ReplyRules<'_> {
         if !ids.is_empty() {
             effects.push(Effect::NoteDiscarded(ids));
         }
-        for action in reply.actions.iter().filter(|action| matches!(action, Action::Handoff { .. })) {
-            effects.extend(self.action(action, voice));
-        }
+        let handoffs = reply.actions.iter().filter(|action| matches!(action, Action::Handoff { .. }));
+        effects.extend(self.actions(handoffs, voice));
         effects
     }
 
@@ -192,31 +189,37 @@ impl ReplyRules<'_> {
 
     /// A teammate who writes has taken the conversation over.
     fn taken_over(&self, voice: &Voice) -> Vec<Effect> {
-        let mut effects = Vec::new();
+        let mut effects = vec![Effect::SetOwner(Owner::Desk), Effect::SetAttention(None)];
         if self.conversation.owner != Owner::Desk || self.conversation.attention.is_some() {
-            effects.extend([Effect::SetOwner(Owner::Desk), Effect::SetAttention(None)]);
             effects.push(self.noted(voice, self.conversation.status, Owner::Desk, None, None));
         }
         effects.push(Effect::AgentFollowsTail);
         effects
     }
 
-    fn action(&self, action: &Action, voice: &Voice) -> Vec<Effect> {
-        match action {
-            Action::Handoff { reason } => {
-                let attention = Some(Attention::Handoff);
-                vec![
-                    Effect::SetOwner(Owner::Desk),
-                    Effect::SetAttention(attention),
-                    self.noted(voice, self.conversation.status, Owner::Desk, attention, reason.clone()),
-                    Effect::AgentFollowsTail,
-                ]
+    /// What the actions come to together, noted once.
+    fn actions<'r>(&self, actions: impl Iterator<Item = &'r Action>, voice: &Voice) -> Vec<Effect> {
+        let Conversation { mut status, mut owner, mut attention, .. } = *self.conversation;
+        let (mut effects, mut tail, mut why) = (Vec::new(), None, None);
+        for action in actions {
+            match action {
+                Action::Handoff { reason } => {
+                    (owner, attention) = (Owner::Desk, Some(Attention::Handoff));
+                    why = reason.clone().or(why);
+                    effects.extend([Effect::SetOwner(owner), Effect::SetAttention(attention)]);
+                    tail = Some(Effect::AgentFollowsTail);
+                }
+                Action::Resolve => {
+                    status = Status::Resolved;
+                    effects.push(Effect::SetStatus(status));
+                }
             }
-            Action::Resolve => vec![
-                Effect::SetStatus(Status::Resolved),
-                self.noted(voice, Status::Resolved, self.conversation.owner, self.conversation.attention, None),
-            ],
         }
+        if !effects.is_empty() {
+            effects.push(self.noted(voice, status, owner, attention, why));
+        }
+        effects.extend(tail);
+        effects
     }
 
     fn noted(
@@ -253,7 +256,17 @@ pub(crate) fn changed(
         return Vec::new();
     }
     let rules = ReplyRules { ids, now, conversation, fetched: Fetched::No };
-    let mut effects = vec![Effect::SetStatus(status), Effect::SetOwner(owner), Effect::SetAttention(attention)];
+    // Only what changes is written: the agent may change the rest at the same time without moving the version.
+    let mut effects = Vec::new();
+    if status != conversation.status {
+        effects.push(Effect::SetStatus(status));
+    }
+    if owner != conversation.owner {
+        effects.push(Effect::SetOwner(owner));
+    }
+    if attention != conversation.attention {
+        effects.push(Effect::SetAttention(attention));
+    }
     let moves_version = (status, owner) != (conversation.status, conversation.owner);
     if moves_version && *voice != Voice::Agent {
         effects.push(Effect::BumpVersion);
@@ -302,7 +315,7 @@ impl DeadWork<'_> {
             attempts: self.attempts,
             at: self.now,
         };
-        vec![Effect::AddDeadLetter(letter), Effect::SetAttention(attention), noted]
+        vec![Effect::AddDeadLetter(letter), Effect::AddAttention(Attention::DeadLetter), noted]
     }
 }
 

@@ -93,9 +93,27 @@ impl Shared {
 
     /// Makes everything due that waited for this.
     pub(crate) async fn unpark(&self, waiting: &Waiting, lane: Lane) {
-        match self.store.wake(waiting.clone()).await {
-            Ok(_) => self.wake(lane),
-            Err(error) => self.note_store_error(&error),
+        // The news comes once: a store that does not answer is asked again, for a while.
+        for _ in 0..20 {
+            match self.store.wake(waiting.clone()).await {
+                Ok(_) => break,
+                Err(error) => self.note_store_error(&error),
+            }
+            self.clock.sleep(Duration::from_millis(500)).await;
+        }
+        self.wake(lane);
+    }
+
+    /// There is something new to deliver in this thread. An unwell channel that has been left alone long enough gets an
+    /// extra try with it, and so do the messages that were parked before.
+    pub(crate) async fn delivery_due(&self, thread: &ThreadKey) {
+        let wants_probe =
+            self.channel_of(thread).is_some_and(|channel| channel.gate.health.wants_probe(self.clock.boot()));
+        if wants_probe {
+            let waiting = Waiting::Channel { kind: thread.kind.clone(), account: thread.account.clone() };
+            self.unpark(&waiting, Lane::Deliver).await;
+        } else {
+            self.wake(Lane::Deliver);
         }
     }
 

@@ -89,6 +89,19 @@ async fn an_ambiguous_end_under_a_known_key_is_repeated_under_that_key() {
 }
 
 #[tokio::test]
+async fn a_refusal_after_an_ambiguous_end_is_not_called_failed() {
+    let channel = Channel::new(Resend::SameKey, 1);
+    channel.then(Outcome::Uncertain { reason: "the connection broke".into() });
+    channel.then(Outcome::Failed { scope: Scope::Message, reason: "it answered 409".into() });
+    let world = world(&channel).await;
+    let id = world.write("t", "1", "hello").await.conversation;
+    say(&world, id, "a").await;
+    channel.sends(1).await;
+    world.advance_until(SECOND, "a second send", || async { channel.sent().len() == 2 }).await;
+    world.until_status(id, 1, DeliveryStatus::Uncertain).await;
+}
+
+#[tokio::test]
 async fn a_kill_during_a_send_without_a_key_leaves_it_uncertain() {
     let channel = Channel::new(Resend::MayDouble, 2);
     channel.then_hang();

@@ -169,6 +169,8 @@ pub enum Effect {
     SetOwner(Owner),
     /// Why the desk should look, or that it need not.
     SetAttention(Option<Attention>),
+    /// Why the desk should look, unless it has a reason already.
+    AddAttention(Attention),
     /// Takes the attention away where it is [`Attention::DeadLetter`] and the conversation has no other dead letter than the
     /// one that this verb ends.
     ClearDeadLetterAttention,

@@ -7,7 +7,13 @@
 //!
 //! The agent and the far end run in this process; the figures of processor time are the daemon's alone. The last line
 //! is a yardstick of the machine: how often it can make a small write durable.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::cast_precision_loss, clippy::zombie_processes)] // a measurement that fails says where and stops
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_precision_loss,
+    clippy::zombie_processes
+)] // a measurement that fails says where and stops
 
 use std::{
     io::Write,
@@ -79,7 +85,11 @@ async fn main() {
     let took = before.1.elapsed();
     let cpu = (ticks(child.id()) - before.0) as f64 / TICKS;
     println!("messages            {messages} by {senders} senders, each answered and delivered");
-    println!("rate                {:.0} messages/s (accepted at {:.0}/s)", rate(messages, took), rate(messages, accepted));
+    println!(
+        "rate                {:.0} messages/s (accepted at {:.0}/s)",
+        rate(messages, took),
+        rate(messages, accepted)
+    );
     println!("processor time      {:.0} ms per 1,000 messages", cpu * 1e6 / messages as f64);
     println!("memory after        {:.1} MiB (VmRSS)", resident(child.id()));
     println!("fsyncs of this disk {:.0}/s", fsyncs(&folder));

@@ -360,7 +360,7 @@ macro_rules! store_suite {
     };
 }
 
-/// How many claims stand in the suite's files; none may be missing from the list of [`store_suite!`](crate::store_suite).
+/// How many claims stand in the suite's files; none may be missing from the list of [`store_suite!`](crate::store_suite!).
 #[must_use]
 pub fn written_claims() -> usize {
     [

@@ -16,6 +16,8 @@ use crate::{
 const MAX_ANSWER: usize = 1_000_000;
 /// The whole answer may take this many times the time-out for its first byte.
 const WHOLE_ANSWER: u32 = 10;
+/// What a busy endpoint gets that does not say how long.
+const BREATH: Duration = Duration::from_secs(1);
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// Posts events to the one endpoint.
@@ -32,11 +34,18 @@ pub(crate) enum Verdict {
     Answered(Reply),
     /// It could not be reached; the event had no part in it.
     Unreachable(String),
+    /// It asks everyone to come later (429, 503).
+    Busy {
+        /// In a sentence.
+        reason: String,
+        /// How much later.
+        retry_after: Duration,
+    },
     /// It failed, or answered what cannot be read.
     Trouble {
         /// In a sentence.
         reason: String,
-        /// It asked for this much quiet.
+        /// It does not want this event sooner.
         retry_after: Option<Duration>,
     },
     /// It refuses this event for good.
@@ -161,6 +170,9 @@ fn refusal(status: StatusCode, retry_after: Option<Duration>) -> Verdict {
             reason: format!("it answered {status}; redirects are not followed: put the final address in [agent] url"),
             retry_after: None,
         },
+        429 | 503 => {
+            Verdict::Busy { reason: format!("it answered {status}"), retry_after: retry_after.unwrap_or(BREATH) }
+        }
         _ => Verdict::Trouble { reason: format!("it answered {status}"), retry_after },
     }
 }

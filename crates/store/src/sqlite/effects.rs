@@ -78,6 +78,9 @@ impl<'c> Change<'c> {
             }
             Effect::SetOwner(owner) => self.conversation.owner = *owner,
             Effect::SetAttention(attention) => self.conversation.attention = *attention,
+            Effect::AddAttention(attention) => {
+                self.conversation.attention.get_or_insert(*attention);
+            }
             Effect::ClearDeadLetterAttention => self.clear_dead_letter_attention()?,
             Effect::PutParticipant(contact) => self.put_participant(contact)?,
             Effect::MarkUnanswered => {

@@ -129,6 +129,15 @@ impl SqliteStore {
             opened => opened?,
         };
         let store_id = store_id(&connection).map_err(broken)?;
+        let now = clock.now().as_millis();
+        // Work that waits for nothing is due by now; a time in the future is a clock that was wrong.
+        connection
+            .execute(
+                "UPDATE lanes SET not_before = ?1
+                 WHERE (head > cursor OR redo IS NOT NULL) AND not_before > ?1 AND waiting IS NULL",
+                [now],
+            )
+            .map_err(broken)?;
         let space = Arc::new(Space::new(folder, options.min_free, options.reserve));
         let reader = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(broken)?;
         let description = describe(folder, options.durability, store_id);

@@ -62,7 +62,7 @@ impl Failure {
     }
 }
 
-/// A disk quota or a file size limit shows as an I/O error; both mean that there is no room.
+/// A used-up quota shows as an I/O error and is not told apart from one; it passes when there is room again.
 fn is_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
@@ -207,6 +207,15 @@ fn one_by_one(core: &mut Core, group: &mut [Box<dyn Job>], failure: &Failure) {
 impl Core {
     /// Carries the jobs out in one transaction. `Err`: none of them happened.
     fn transact(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), Failure> {
+        let ended = self.carry_out(group);
+        // However it failed, no transaction stays open: the next one could not begin.
+        if ended.is_err() {
+            self.undo();
+        }
+        ended
+    }
+
+    fn carry_out(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), Failure> {
         self.execute("BEGIN IMMEDIATE")?;
         for job in group {
             self.execute("SAVEPOINT job")?;
@@ -217,13 +226,10 @@ impl Core {
                     self.execute("RELEASE job")?;
                     job.fail(failure);
                 }
-                Err(failure) => {
-                    self.undo();
-                    return Err(failure);
-                }
+                Err(failure) => return Err(failure),
             }
         }
-        self.execute("COMMIT").inspect_err(|_| self.undo()).map_err(Failure::Sql)
+        self.execute("COMMIT").map_err(Failure::Sql)
     }
 
     fn execute(&self, statement: &str) -> rusqlite::Result<()> {
