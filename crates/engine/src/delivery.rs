@@ -131,7 +131,7 @@ impl DeliveryWork {
             return lease.settle(Vec::new(), Vec::new(), Then::Advance).await.map(drop);
         };
         let Some(channel) = self.shared.channel_of(&claim.conversation.thread) else {
-            tracing::warn!(message = %message.id, "the channel of a queued message is not configured; the message waits");
+            tracing::warn!(message_id = %message.id, "the channel of a queued message is not configured; the message waits");
             self.park(claim, lease, FAR, claim.progress).await;
             return Ok(());
         };
@@ -368,7 +368,7 @@ impl DeliveryWork {
         let rung = next_rung(now.since(first));
         match rung {
             Some(wait) if progress.counted < TRIES_BESIDE_OTHERS => {
-                tracing::debug!(message = %journey.message.id, attempt = progress.attempts, "a send will be repeated");
+                tracing::debug!(message_id = %journey.message.id, attempt = progress.attempts, "a send will be repeated");
                 self.park(
                     journey.claim,
                     journey.lease,
@@ -403,7 +403,7 @@ impl DeliveryWork {
         let error = journey.reason.clone().filter(|_| status != DeliveryStatus::Sent);
         effects.extend(delivered(&self.shared.ids, now, &claim.conversation, message, status, parts, error.clone()));
         if status != DeliveryStatus::Sent {
-            tracing::warn!(message = %message, ?status, reason = error.as_deref(), "a message was not delivered in full");
+            tracing::warn!(message_id = %message, ?status, reason = error.as_deref(), "a message was not delivered in full");
             let dead = DeadWork {
                 ids: &self.shared.ids,
                 now,

@@ -2,7 +2,7 @@
 //! webhook out, SQLite strict).
 //!
 //! ```text
-//! cargo build --release && cargo run --release -p frontdesk-testkit --example figures -- target/release/frontdesk 5000 32
+//! cargo build --release && cargo run -p frontdesk-testkit --example figures -- target/release/frontdesk 5000 32
 //! ```
 //!
 //! The agent and the far end run in this process; the figures of processor time are the daemon's alone. The last line
