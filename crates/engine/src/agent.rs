@@ -18,7 +18,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use frontdesk_model::{Claim, Direction, Effect, Guard, Lane, Message, Owner, Progress, Then, Waiting};
 
 use crate::{
-    health::{Admit, Backoff, Blow, Errand, Health, ProbeGuard, Turned},
+    health::{Admit, Backoff, Blow, Errand, ProbeGuard, Turned},
     lane::{Gate, Lease, Lost, Settled, Work},
     options::AgentOptions,
     reply::Reply,
@@ -29,7 +29,7 @@ use crate::{
 use client::{Client, Verdict};
 
 /// Waits between attempts, with full jitter.
-const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(300) };
+pub(crate) const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(300) };
 /// This many attempts that count, over this span, make a dead letter.
 const COUNTED_TRIES: u32 = 5;
 const COUNTED_SPAN: Duration = Duration::from_secs(120);
@@ -44,13 +44,12 @@ pub(crate) struct AgentWork {
     shared: Arc<Shared>,
     options: AgentOptions,
     client: Client,
-    health: Health,
 }
 
 impl AgentWork {
     pub(crate) fn new(shared: &Arc<Shared>, options: &AgentOptions) -> Result<Self, StartError> {
         let client = Client::new(options).map_err(StartError::Agent)?;
-        Ok(Self { shared: Arc::clone(shared), options: options.clone(), client, health: Health::new(BACKOFF) })
+        Ok(Self { shared: Arc::clone(shared), options: options.clone(), client })
     }
 
     async fn attempt(&self, claim: &Claim, lease: &Lease, errand: Errand) -> Result<(), Lost> {
@@ -125,22 +124,22 @@ impl AgentWork {
         let now = self.shared.clock.boot();
         match verdict {
             Verdict::Answered(reply) => {
-                self.turned(self.health.succeeded(id, now), "").await;
+                self.turned(self.shared.agent_health.succeeded(id, now), "").await;
                 self.settle_reply(claim, lease, &reply).await
             }
             Verdict::Rejected(reason) => {
-                self.turned(self.health.succeeded(id, now), "").await;
+                self.turned(self.shared.agent_health.succeeded(id, now), "").await;
                 self.bury(claim, lease, progress, reason).await
             }
             Verdict::Gone => {
-                self.health.stop();
+                self.shared.agent_health.stop();
                 tracing::error!("the agent answered 410: nothing more is sent to it until the daemon is started again");
                 let until = self.shared.clock.now();
                 lease.release(until, Some(Waiting::Agent), claim.progress).await;
                 Ok(())
             }
             Verdict::Unreachable(reason) => {
-                self.turned(self.health.failed(id, Blow::ToAll, None, errand, now), &reason).await;
+                self.turned(self.shared.agent_health.failed(id, Blow::ToAll, None, errand, now), &reason).await;
                 self.park(lease, progress, None).await;
                 Ok(())
             }
@@ -148,13 +147,14 @@ impl AgentWork {
                 if retry_after > LOUD_PAUSE {
                     tracing::warn!(?retry_after, reason, "the agent asked for quiet; events wait that long");
                 }
-                self.turned(self.health.failed(id, Blow::ToOne, Some(retry_after), errand, now), &reason).await;
+                self.turned(self.shared.agent_health.failed(id, Blow::ToOne, Some(retry_after), errand, now), &reason)
+                    .await;
                 self.park(lease, progress, Some(retry_after)).await;
                 Ok(())
             }
             Verdict::Trouble { reason, retry_after } => {
                 let counted = self.count(claim, progress);
-                self.turned(self.health.failed(id, Blow::ToOne, None, errand, now), &reason).await;
+                self.turned(self.shared.agent_health.failed(id, Blow::ToOne, None, errand, now), &reason).await;
                 if self.is_hopeless(claim, counted) {
                     return self.bury(claim, lease, counted, reason).await;
                 }
@@ -171,7 +171,7 @@ impl AgentWork {
             None => true,
             Some(last) => {
                 let span = self.shared.clock.now().since(last);
-                self.health.served_others(claim.conversation.id, span, self.shared.clock.boot())
+                self.shared.agent_health.served_others(claim.conversation.id, span, self.shared.clock.boot())
             }
         };
         let now = self.shared.clock.now();
@@ -186,9 +186,12 @@ impl AgentWork {
     fn is_hopeless(&self, claim: &Claim, progress: Progress) -> bool {
         let first = progress.first_failed_at.unwrap_or_else(|| self.shared.clock.now());
         let span = self.shared.clock.now().since(first);
-        let others = self.health.served_others(claim.conversation.id, span, self.shared.clock.boot());
+        let others = self.shared.agent_health.served_others(claim.conversation.id, span, self.shared.clock.boot());
         let by_count = progress.counted >= COUNTED_TRIES && span >= COUNTED_SPAN;
-        let alone = !others && !self.health.is_unwell() && progress.attempts >= COUNTED_TRIES && span >= ALONE_SPAN;
+        let alone = !others
+            && !self.shared.agent_health.is_unwell()
+            && progress.attempts >= COUNTED_TRIES
+            && span >= ALONE_SPAN;
         by_count || alone
     }
 
@@ -260,7 +263,7 @@ impl Work for AgentWork {
     }
 
     fn gate(&self) -> Gate {
-        match self.health.admit(self.shared.clock.boot()) {
+        match self.shared.agent_health.admit(self.shared.clock.boot()) {
             Admit::Freely => Gate::Open,
             Admit::Probe => Gate::One,
             Admit::Wait(span) => Gate::Closed(span),
@@ -269,15 +272,15 @@ impl Work for AgentWork {
     }
 
     fn gate_changed(&self) -> impl Future<Output = ()> + Send {
-        self.health.changed()
+        self.shared.agent_health.changed()
     }
 
     fn report_unused(&self) {
-        self.health.unprobed();
+        self.shared.agent_health.unprobed();
     }
 
     async fn work(&self, claim: Claim, lease: Arc<Lease>, errand: Errand) {
-        let _probe = (errand == Errand::Probe).then(|| ProbeGuard(&self.health));
+        let _probe = (errand == Errand::Probe).then(|| ProbeGuard(&self.shared.agent_health));
         let ended = self.attempt(&claim, &lease, errand).await;
         if ended.is_err() {
             tracing::warn!(conversation = %claim.conversation.id, "a claim was lost; its work will be done again");

@@ -22,6 +22,9 @@ pub(crate) struct Health {
     backoff: Backoff,
 }
 
+/// The least time between two tries of an unwell endpoint that new work brings about.
+const BETWEEN_EXTRA_TRIES: Duration = Duration::from_secs(5);
+
 /// Full-jitter back-off between these bounds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Backoff {
@@ -53,6 +56,7 @@ enum Condition {
     Well,
     Unwell {
         failures: u32,
+        last_failure: Duration,
         next_probe: Duration,
     },
     /// It said that it wants nothing more.
@@ -189,7 +193,8 @@ impl Health {
         let turned = match state.condition {
             Condition::Stopped => Turned::Not,
             Condition::Well if blow == Blow::ToAll || another_failed_before => {
-                state.condition = Condition::Unwell { failures: 1, next_probe: now + self.backoff.after(1) };
+                state.condition =
+                    Condition::Unwell { failures: 1, last_failure: now, next_probe: now + self.backoff.after(1) };
                 Turned::Unwell
             }
             Condition::Well => Turned::Not,
@@ -197,7 +202,8 @@ impl Health {
             Condition::Unwell { .. } if errand == Errand::Ordinary => Turned::Not,
             Condition::Unwell { failures, .. } => {
                 let failures = failures.saturating_add(1);
-                state.condition = Condition::Unwell { failures, next_probe: now + self.backoff.after(failures) };
+                let next_probe = now + self.backoff.after(failures);
+                state.condition = Condition::Unwell { failures, last_failure: now, next_probe };
                 Turned::Not
             }
         };
@@ -213,6 +219,15 @@ impl Health {
         state.probing = false;
         drop(state);
         self.changed.notify_one();
+    }
+
+    /// Something new is there to be sent: an unwell endpoint is tried with it soon, but not sooner than a few seconds after
+    /// the last failure.
+    pub(crate) fn new_work(&self, now: Duration) {
+        if let Condition::Unwell { last_failure, next_probe, .. } = &mut self.state().condition {
+            *next_probe = (*next_probe).min((*last_failure + BETWEEN_EXTRA_TRIES).max(now));
+            self.changed.notify_one();
+        }
     }
 
     /// Whether an unwell endpoint would get a probe now, if there were one. Takes none.
@@ -298,6 +313,20 @@ mod tests {
         assert!(matches!(health.admit(3 * SECOND), Admit::Wait(_)));
         health.failed(conversation(2), Blow::ToAll, None, Errand::Ordinary, 3 * SECOND);
         assert!(matches!(health.admit(3 * SECOND), Admit::Wait(_)), "only the probe ends the probe");
+    }
+
+    #[test]
+    fn new_work_brings_an_extra_try_soon_but_not_at_once() {
+        let health = health();
+        health.failed(conversation(1), Blow::ToAll, None, Errand::Ordinary, SECOND);
+        for n in 1..30 {
+            let late = n * 1000 * SECOND;
+            assert_eq!(health.admit(late), Admit::Probe);
+            health.failed(conversation(1), Blow::ToAll, None, Errand::Probe, late);
+            health.unprobed();
+            health.new_work(late);
+            assert!(matches!(health.admit(late), Admit::Wait(span) if span <= 5 * SECOND));
+        }
     }
 
     #[test]

@@ -43,7 +43,10 @@ impl Inbox for ChannelInbox {
         // Also when the sender hangs up before the answer: the commit may have happened all the same.
         let _wake = WakeOnDrop(shared);
         match shared.store.commit_inbound(commit).await {
-            Ok(Committed::New { conversation, .. }) => Ok(Accepted { conversation, ..accepted }),
+            Ok(Committed::New { conversation, .. }) => {
+                shared.agent_health.new_work(shared.clock.boot());
+                Ok(Accepted { conversation, ..accepted })
+            }
             Ok(Committed::Duplicate { conversation, message }) => {
                 Ok(Accepted { conversation, message, seen: Seen::Before })
             }

@@ -14,8 +14,8 @@ use std::{
 };
 
 use frontdesk_model::{
-    Applied, Claim, ClaimId, ClaimRequest, Claims, Effect, Guard, Held, Lane, Progress, Release, Room, Settle,
-    StoreError, Then, Timestamp, Waiting,
+    Applied, Claim, ClaimId, ClaimOrder, ClaimRequest, Claims, Effect, Guard, Held, Lane, Progress, Release, Room,
+    Settle, StoreError, Then, Timestamp, Waiting,
 };
 use tokio::{sync::Semaphore, task::JoinSet};
 
@@ -88,7 +88,11 @@ pub(crate) async fn run<W: Work>(shared: Arc<Shared>, work: Arc<W>, hands: usize
             }
         };
         let asked_at = shared.clock.boot();
-        let claims = match claim(&shared, work.lane(), limit).await {
+        let order = match errand {
+            Errand::Ordinary => ClaimOrder::LongestDue,
+            Errand::Probe => ClaimOrder::UntriedFirst,
+        };
+        let claims = match claim(&shared, work.lane(), limit, order).await {
             Ok(claims) => claims,
             Err(error) => {
                 shared.note_store_error(&error);
@@ -150,8 +154,8 @@ async fn sleep_until_due(shared: &Shared, lane: Lane, next_due: Option<Timestamp
     }
 }
 
-async fn claim(shared: &Shared, lane: Lane, limit: usize) -> Result<Claims, StoreError> {
-    let request = ClaimRequest { operation: shared.ids.operation(), lane, limit, lease: LEASE };
+async fn claim(shared: &Shared, lane: Lane, limit: usize, order: ClaimOrder) -> Result<Claims, StoreError> {
+    let request = ClaimRequest { operation: shared.ids.operation(), lane, limit, lease: LEASE, order };
     let first = shared.store.claim(request).await;
     match first {
         Err(StoreError::Unavailable(_)) => shared.store.claim(request).await,

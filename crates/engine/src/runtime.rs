@@ -16,9 +16,10 @@ use tokio::{
 };
 
 use crate::{
-    agent::AgentWork,
+    agent::{self, AgentWork},
     delivery::{ChannelGate, DeliveryWork},
     desk::Desk,
+    health::Health,
     inbox::ChannelInbox,
     keys::{Ids, Keys},
     lane,
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) keys: Keys,
     pub(crate) ids: Ids,
     channels: HashMap<(KindName, AccountId), ChannelState>,
+    pub(crate) agent_health: Health,
     agent_due: Notify,
     deliver_due: Notify,
     drain: watch::Sender<bool>,
@@ -107,8 +109,10 @@ impl Shared {
     /// There is something new to deliver in this thread. An unwell channel that has been left alone long enough gets an
     /// extra try with it, and so do the messages that were parked before.
     pub(crate) async fn delivery_due(&self, thread: &ThreadKey) {
-        let wants_probe =
-            self.channel_of(thread).is_some_and(|channel| channel.gate.health.wants_probe(self.clock.boot()));
+        let wants_probe = self.channel_of(thread).is_some_and(|channel| {
+            channel.gate.health.new_work(self.clock.boot());
+            channel.gate.health.wants_probe(self.clock.boot())
+        });
         if wants_probe {
             let waiting = Waiting::Channel { kind: thread.kind.clone(), account: thread.account.clone() };
             self.unpark(&waiting, Lane::Deliver).await;
@@ -180,6 +184,7 @@ impl Engine {
             options,
             keys: Keys::new(master),
             ids: Ids,
+            agent_health: Health::new(agent::BACKOFF),
             agent_due: Notify::new(),
             deliver_due: Notify::new(),
             drain: watch::Sender::new(false),

@@ -150,6 +150,29 @@ async fn an_event_that_alone_fails_becomes_a_dead_letter_and_the_conversation_go
 }
 
 #[tokio::test]
+async fn conversations_that_always_fail_do_not_keep_a_new_one_waiting() {
+    let agent = FarEnd::start(|request: &Received| {
+        if said(request) == "poison" { Reply::status(500) } else { Reply::json(200, json!({"text": "fine"})) }
+    })
+    .await;
+    let world = world(&agent).await;
+    for n in 0..7 {
+        world.write(&format!("bad-{n}"), "1", "poison").await;
+    }
+    let start = world.clock.now();
+    world
+        .advance_until(5 * SECOND, "a quiet hour", || async {
+            world.clock.now().since(start) > Duration::from_secs(3600)
+        })
+        .await;
+    let written = world.clock.now();
+    world.write("good", "1", "hello").await;
+    world.advance_until(SECOND, "an answer", || async { world.channel.sent().len() == 1 }).await;
+    let waited = world.clock.now().since(written);
+    assert!(waited <= 20 * SECOND, "waited {waited:?}");
+}
+
+#[tokio::test]
 async fn nothing_counts_against_events_while_the_agent_fails_on_all() {
     let well = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&well);

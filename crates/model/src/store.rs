@@ -342,6 +342,19 @@ pub struct ClaimRequest {
     pub limit: usize,
     /// For how long, counted from when the store takes the request.
     pub lease: Duration,
+    /// Which come first when more are due.
+    pub order: ClaimOrder,
+}
+
+/// Which due lanes come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClaimOrder {
+    /// Those that have been due the longest.
+    #[default]
+    LongestDue,
+    /// Those whose event no earlier claim was released with, then the longest due: so that one request to an unwell
+    /// endpoint is not spent on what has just failed.
+    UntriedFirst,
 }
 
 /// Work handed out.

@@ -79,7 +79,13 @@ async fn write(store: Arc<dyn Store>, writer: usize, output: Arc<Mutex<std::io::
         store.commit_inbound(inbound).await.unwrap();
         say("inbound", message);
         let operation = random(OperationId::from_bytes);
-        let request = ClaimRequest { operation, lane: Lane::Agent, limit: 1, lease: Duration::from_secs(30) };
+        let request = ClaimRequest {
+            operation,
+            lane: Lane::Agent,
+            limit: 1,
+            lease: Duration::from_secs(30),
+            order: ClaimOrder::LongestDue,
+        };
         let Some(claim) = store.claim(request).await.unwrap().claims.pop() else { continue };
         let reply = own(bench.message_id());
         let queued = bench.event(said(reply, Direction::Outbound), Vec::new(), Some(DeliveryStatus::Queued));

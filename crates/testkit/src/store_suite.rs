@@ -152,7 +152,8 @@ impl Bench {
 
     /// Asks for work.
     pub async fn claim(&self, lane: Lane, limit: usize) -> Claims {
-        let request = ClaimRequest { operation: self.operation(), lane, limit, lease: LEASE };
+        let request =
+            ClaimRequest { operation: self.operation(), lane, limit, lease: LEASE, order: ClaimOrder::LongestDue };
         self.store.claim(request).await.unwrap()
     }
 

@@ -134,12 +134,20 @@ impl Core {
     fn claim_due(&self, request: ClaimRequest, now: Timestamp, boot: i64) -> Result<Vec<Claim>, Failure> {
         let due: Vec<ConversationId> = self
             .connection
-            .prepare_cached(
-                "SELECT conversation FROM lanes l INDEXED BY lanes_with_work
-                 WHERE lane = ?1 AND not_before <= ?2 AND (head > cursor OR redo IS NOT NULL) AND NOT EXISTS
-                    (SELECT 1 FROM temp.leases t WHERE t.lane = l.lane AND t.conversation = l.conversation)
-                 ORDER BY not_before LIMIT ?3",
-            )?
+            .prepare_cached(match request.order {
+                ClaimOrder::LongestDue => {
+                    "SELECT conversation FROM lanes l INDEXED BY lanes_with_work
+                     WHERE lane = ?1 AND not_before <= ?2 AND (head > cursor OR redo IS NOT NULL) AND NOT EXISTS
+                        (SELECT 1 FROM temp.leases t WHERE t.lane = l.lane AND t.conversation = l.conversation)
+                     ORDER BY not_before LIMIT ?3"
+                }
+                ClaimOrder::UntriedFirst => {
+                    "SELECT conversation FROM lanes l INDEXED BY lanes_with_work
+                     WHERE lane = ?1 AND not_before <= ?2 AND (head > cursor OR redo IS NOT NULL) AND NOT EXISTS
+                        (SELECT 1 FROM temp.leases t WHERE t.lane = l.lane AND t.conversation = l.conversation)
+                     ORDER BY progress IS NOT NULL, not_before LIMIT ?3"
+                }
+            })?
             .query_map(
                 (lane_number(request.lane), now.as_millis(), i64::try_from(request.limit).unwrap_or(i64::MAX)),
                 |row| Ok(ConversationId::from_bytes(id_bytes(row, 0)?)),

@@ -277,6 +277,12 @@ pub async fn a_claim_shows_who_wrote(bench: Bench) {
 
 /// It would be asked for again and again.
 pub async fn a_limit_of_nothing_is_refused(bench: Bench) {
-    let request = ClaimRequest { operation: bench.operation(), lane: Lane::Agent, limit: 0, lease: LEASE };
+    let request = ClaimRequest {
+        operation: bench.operation(),
+        lane: Lane::Agent,
+        limit: 0,
+        lease: LEASE,
+        order: ClaimOrder::LongestDue,
+    };
     assert!(matches!(bench.store.claim(request).await, Err(StoreError::Refused(_))));
 }

@@ -73,7 +73,13 @@ pub async fn a_repeated_claim_hands_out_the_same_claims(bench: Bench) {
     for name in ["a", "b", "c"] {
         bench.say(name).await;
     }
-    let request = ClaimRequest { operation: bench.operation(), lane: Lane::Agent, limit: 2, lease: LEASE };
+    let request = ClaimRequest {
+        operation: bench.operation(),
+        lane: Lane::Agent,
+        limit: 2,
+        lease: LEASE,
+        order: ClaimOrder::LongestDue,
+    };
     let first = bench.store.claim(request).await.unwrap().claims;
     bench.clock.advance(LEASE / 2);
     let again = bench.store.claim(request).await.unwrap().claims;
@@ -84,7 +90,13 @@ pub async fn a_repeated_claim_hands_out_the_same_claims(bench: Bench) {
 
 /// A repetition takes no work that the first call did not take.
 pub async fn a_claim_repeated_after_its_claims_are_over_hands_out_nothing_new(bench: Bench) {
-    let empty = ClaimRequest { operation: bench.operation(), lane: Lane::Agent, limit: 1, lease: LEASE };
+    let empty = ClaimRequest {
+        operation: bench.operation(),
+        lane: Lane::Agent,
+        limit: 1,
+        lease: LEASE,
+        order: ClaimOrder::LongestDue,
+    };
     assert_eq!(bench.store.claim(empty).await.unwrap().claims, []);
     bench.say("a").await;
     assert_eq!(bench.store.claim(empty).await.unwrap().claims, []);

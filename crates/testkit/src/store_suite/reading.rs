@@ -160,7 +160,13 @@ pub async fn a_closed_store_fails_every_call(bench: Bench) {
     let (last, closed) = tokio::join!(last, bench.store.close());
     assert!(matches!(last, Ok(Committed::New { .. })), "{last:?}");
     closed.unwrap();
-    let request = ClaimRequest { operation: bench.operation(), lane: Lane::Agent, limit: 1, lease: LEASE };
+    let request = ClaimRequest {
+        operation: bench.operation(),
+        lane: Lane::Agent,
+        limit: 1,
+        lease: LEASE,
+        order: ClaimOrder::LongestDue,
+    };
     let page = PageRequest { limit: 1, page: None };
     let fails = [
         bench.store.commit_inbound(bench.inbound(&thread("order-77"))).await.err(),
