@@ -291,6 +291,7 @@ macro_rules! store_suite {
             operations::a_refusal_by_a_guard_is_repeated_too;
             claims::a_claimed_lane_is_given_to_nobody_else;
             claims::claims_at_once_never_share_a_lane;
+            claims::untried_lanes_come_first_when_asked_for;
             claims::lanes_of_one_conversation_do_not_wait_for_each_other;
             claims::conversations_do_not_wait_for_each_other;
             claims::a_lease_that_is_over_is_claimed_anew_and_the_old_fence_is_refused;

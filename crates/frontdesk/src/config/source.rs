@@ -110,8 +110,15 @@ fn read_text(file: &Path) -> Result<String, Box<Finding>> {
             std::io::ErrorKind::NotFound => format!("there is no configuration at {tried}"),
             _ => format!("{tried} cannot be read: {problem}"),
         };
-        let mend = "name the file with --config FILE or with FRONTDESK_CONFIG=FILE; without either it is channels.toml in the \
-                    folder that the command is called in";
+        let mend = match problem.kind() {
+            std::io::ErrorKind::PermissionDenied => {
+                "make the file and its folder readable for the user that this runs as"
+            }
+            _ => {
+                "name the file with --config FILE or with FRONTDESK_CONFIG=FILE; without either it is channels.toml in the \
+                 folder that the command is called in"
+            }
+        };
         return refuse(Place::File, what, mend);
     }
     if bytes.len() as u64 > MAX_BYTES {

@@ -275,6 +275,20 @@ pub async fn a_claim_shows_who_wrote(bench: Bench) {
     assert_eq!(bench.one(Lane::Deliver).await.contact, None);
 }
 
+/// One request to an unwell endpoint is not spent on what has just failed, though that has been due for longer.
+pub async fn untried_lanes_come_first_when_asked_for(bench: Bench) {
+    let (tried, _) = bench.say("tried").await;
+    let claim = bench.one(Lane::Agent).await;
+    bench.park(&claim, Duration::ZERO, None, 1).await;
+    let (untried, _) = bench.say("untried").await;
+    let request =
+        |order| ClaimRequest { operation: bench.operation(), lane: Lane::Agent, limit: 1, lease: LEASE, order };
+    let claims = bench.store.claim(request(ClaimOrder::UntriedFirst)).await.unwrap().claims;
+    assert_eq!(claims.iter().map(|claim| claim.conversation.id).collect::<Vec<_>>(), [untried]);
+    let claims = bench.store.claim(request(ClaimOrder::UntriedFirst)).await.unwrap().claims;
+    assert_eq!(claims.iter().map(|claim| claim.conversation.id).collect::<Vec<_>>(), [tried], "but it gets its turn");
+}
+
 /// It would be asked for again and again.
 pub async fn a_limit_of_nothing_is_refused(bench: Bench) {
     let request = ClaimRequest {
