@@ -79,14 +79,14 @@ async fn live(config: Config) -> Result<Ended> {
     });
     let options = HttpOptions { tokens: grants(&config, &keys), ..HttpOptions::default() };
     let limits = options.limits.clone();
-    let router = frontdesk_http::router(engine.desk(), mounted.collect(), options);
+    let front = frontdesk_http::Front::new(engine.desk(), mounted.collect(), options);
     let receivers = receive(&engine, &channels);
     announce(&config, &keys, &store.describe(), &public_url);
     tracing::info!(after = ?started.elapsed(), "ready");
     notify::ready("serving");
 
     let (quiet, hush) = tokio::sync::oneshot::channel::<()>();
-    let serving = tokio::spawn(frontdesk_http::serve(listener, router, limits, async {
+    let serving = tokio::spawn(frontdesk_http::serve(listener, front, limits, async {
         let _ = hush.await;
     }));
     stop.requested().await;

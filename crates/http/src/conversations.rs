@@ -27,7 +27,7 @@ const CHANGERS: &[Scope] = &[Scope::Desk];
 
 /// `GET /v1/conversations`
 pub(crate) async fn list(State(api): State<SharedApi>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
-    let access = api.tokens.caller(&headers, READERS)?;
+    let access = api.caller(&headers, READERS)?;
     let mut filter = ConversationFilter::default();
     let mut wanted = None;
     let page = query::of_a_list(uri.query(), &["status", "channel", "attention"], |key, value| {
@@ -55,7 +55,7 @@ pub(crate) async fn one(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let access = api.tokens.caller(&headers, READERS)?;
+    let access = api.caller(&headers, READERS)?;
     query::none(uri.query())?;
     let conversation = seen(&api, access, path_id(&path)?).await?;
     Ok(json(StatusCode::OK, &ConversationView::from(&conversation)))
@@ -67,7 +67,7 @@ pub(crate) async fn change(
     path: PathParams,
     request: Request,
 ) -> Result<Response, Problem> {
-    let access = api.tokens.caller(request.headers(), CHANGERS)?;
+    let access = api.caller(request.headers(), CHANGERS)?;
     query::none(request.uri().query())?;
     let id = path_id(&path)?;
     body::must_be_json(request.headers())?;
@@ -85,7 +85,7 @@ pub(crate) async fn messages(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let access = api.tokens.caller(&headers, READERS)?;
+    let access = api.caller(&headers, READERS)?;
     let page = query::of_a_list(uri.query(), &[], |_, _| Ok(()))?;
     let id = path_id(&path)?;
     guard(&api, access, id).await?;
@@ -101,7 +101,7 @@ pub(crate) async fn events(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let access = api.tokens.caller(&headers, READERS)?;
+    let access = api.caller(&headers, READERS)?;
     let page = query::of_a_list(uri.query(), &[], |_, _| Ok(()))?;
     let id = path_id(&path)?;
     guard(&api, access, id).await?;
@@ -146,7 +146,7 @@ async fn replier(api: &Api, path: &PathParams, headers: &HeaderMap) -> Result<(C
             "this reply token is over or was made for another conversation; use the latest event's or a token of the configuration",
         ));
     }
-    let access = api.tokens.caller(headers, READERS)?;
+    let access = api.caller(headers, READERS)?;
     let id = path_id(path)?;
     guard(api, access, id).await?;
     Ok((id, access.speaker()))

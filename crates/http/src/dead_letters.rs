@@ -16,7 +16,7 @@ use crate::{
 
 /// `GET /v1/dead-letters`
 pub(crate) async fn list(State(api): State<SharedApi>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
-    let access = api.tokens.caller(&headers, &[Scope::Admin])?;
+    let access = api.caller(&headers, &[Scope::Admin])?;
     let page = query::of_a_list(uri.query(), &[], |_, _| Ok(()))?;
     let found = api.desk.dead_letters(page).await?;
     // A page of a token that is held to channels may be short, or empty with a page after it.
@@ -55,7 +55,7 @@ pub(crate) async fn drop_one(
 }
 
 fn allowed(api: &Api, path: &PathParams, uri: &Uri, headers: &HeaderMap) -> Result<DeadLetterId, Problem> {
-    let access = api.tokens.caller(headers, &[Scope::Admin])?;
+    let access = api.caller(headers, &[Scope::Admin])?;
     query::none(uri.query())?;
     if access.channels().is_some() {
         return Err(Problem::new(

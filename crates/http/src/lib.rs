@@ -1,7 +1,7 @@
 //! The HTTP interface: the API, health, and the mount points of the channels' own routes.
 //!
-//! A connection is taken in [`serve`], which holds every client to time and size limits before a handler sees anything.
-//! A request then goes through the [`router`]: `answer` puts the bounds of one request and the headers of every answer
+//! A connection is taken in [`serve`], [`serve_admin`] or [`serve_control`], which hold every client to time and size limits
+//! before a handler sees anything. A request then goes to the present routes of the [`Front`]: `answer` puts the bounds of one request and the headers of every answer
 //! around it, `auth` tells who asks, `conversations`, `dead_letters` and `health` read and write through
 //! [`frontdesk_engine::Desk`], and `mount` hands requests under `/v1/channels/{channel}` to the routes that the
 //! channels brought along, without knowing what they do. Every error leaves as a [`ProblemKind`].
@@ -14,8 +14,11 @@ mod auth;
 mod body;
 mod conversations;
 mod dead_letters;
+mod front;
 mod health;
+mod metrics;
 mod mount;
+mod network;
 mod options;
 mod patch;
 mod patience;
@@ -24,7 +27,8 @@ mod query;
 mod routes;
 mod serve;
 
+pub use front::Front;
+pub use network::{Network, NotANetwork};
 pub use options::{HttpOptions, Limits, MountedChannel, Scope, ScopeSet, TokenGrant, UnknownScope};
 pub use problem::ProblemKind;
-pub use routes::router;
-pub use serve::serve;
+pub use serve::{serve, serve_admin, serve_control};

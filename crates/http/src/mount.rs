@@ -57,6 +57,7 @@ impl Mount {
 
     fn bearer(&self, headers: &HeaderMap) -> Result<Bearer, Problem> {
         let token = match auth::shown(headers) {
+            Shown::Nothing if self.api.tokenless().is_some() => return Ok(Bearer::Ingest),
             Shown::Nothing => return Ok(Bearer::Absent),
             Shown::Broken => return Err(auth::wrong()),
             Shown::Bearer(token) => token,

@@ -1,16 +1,33 @@
 //! What the interface is made of, checked by whoever read the configuration.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
 use frontdesk_model::{ChannelName, Route, Secret};
 
+use crate::Network;
+
 /// What the operator decided.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct HttpOptions {
     /// Who may come in.
     pub tokens: Vec<TokenGrant>,
     /// What clients are held to.
     pub limits: Limits,
+    /// Writes down the metrics as Prometheus reads them. `None`: there is no such page.
+    pub metrics: Option<Arc<dyn Fn() -> String + Send + Sync>>,
+    /// Whose `X-Forwarded-For` counts.
+    pub trusted_proxies: Vec<Network>,
+}
+
+impl fmt::Debug for HttpOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpOptions")
+            .field("tokens", &self.tokens)
+            .field("limits", &self.limits)
+            .field("metrics", &self.metrics.is_some())
+            .field("trusted_proxies", &self.trusted_proxies)
+            .finish()
+    }
 }
 
 /// A bearer token and what it opens.

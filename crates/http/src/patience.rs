@@ -15,7 +15,6 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Instant, Sleep, sleep_until},
 };
 
@@ -25,8 +24,8 @@ const FAREWELL_SILENCE: Duration = Duration::from_millis(500);
 const FAREWELL_BYTES: usize = 16 * 1024 * 1024;
 
 /// A connection that is not waited for without an end.
-pub(crate) struct Patient {
-    stream: TcpStream,
+pub(crate) struct Patient<S> {
+    stream: S,
     answer_time: Duration,
     farewell_time: Duration,
     /// Runs while an answer is stuck; gone when all of it is handed to the kernel.
@@ -42,8 +41,8 @@ struct Farewell {
     bytes_left: usize,
 }
 
-impl Patient {
-    pub(crate) fn new(stream: TcpStream, answer_time: Duration, farewell_time: Duration) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> Patient<S> {
+    pub(crate) fn new(stream: S, answer_time: Duration, farewell_time: Duration) -> Self {
         Self { stream, answer_time, farewell_time, stuck: None, farewell: None }
     }
 
@@ -84,13 +83,13 @@ impl Patient {
     }
 }
 
-impl AsyncRead for Patient {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Patient<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(context, into)
     }
 }
 
-impl AsyncWrite for Patient {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.stream).poll_write(context, bytes) {
             Poll::Pending => self.poll_patience(context).map(|ended| ended.map(|()| 0)),

@@ -1,6 +1,6 @@
 //! Which path is answered by what.
 
-use std::{str::FromStr, sync::Arc};
+use std::{ops::Deref, str::FromStr, sync::Arc};
 
 use axum::{
     Router,
@@ -10,33 +10,70 @@ use axum::{
 };
 use frontdesk_engine::Desk;
 use frontdesk_model::BadId;
+use http::HeaderMap;
 
 use crate::{
-    HttpOptions, Limits, MountedChannel, answer,
-    auth::Tokens,
-    conversations, dead_letters, health, mount,
+    HttpOptions, Limits, MountedChannel, Scope, answer,
+    auth::{Access, Shown, Tokens, shown},
+    conversations, dead_letters,
+    front::{Door, OPERATOR},
+    health, metrics, mount,
     problem::{Problem, ProblemKind},
 };
 
+/// What the routes behind all doors share.
+#[derive(Clone)]
+pub(crate) struct Base {
+    pub(crate) desk: Desk,
+    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) limits: Limits,
+    pub(crate) metrics: Option<metrics::Page>,
+}
+
+impl Base {
+    pub(crate) fn new(desk: Desk, options: HttpOptions) -> Self {
+        let tokens = Arc::new(Tokens::new(options.tokens));
+        Self { desk, tokens, limits: options.limits, metrics: options.metrics }
+    }
+}
+
 /// What every handler works with.
 pub(crate) struct Api {
-    pub(crate) desk: Desk,
-    pub(crate) tokens: Tokens,
-    pub(crate) limits: Limits,
+    base: Base,
+    /// Who asks without showing a token, where that is somebody.
+    tokenless: Option<Access>,
 }
 
 pub(crate) type SharedApi = Arc<Api>;
 
-/// Everything that is answered: the API, health, and the channels' own routes.
-///
-/// # Panics
-/// A channel brings a path that cannot be mounted, or the same one twice for one method: a mistake in its code.
-pub fn router(desk: Desk, channels: Vec<MountedChannel>, options: HttpOptions) -> Router {
-    let bounds = answer::Bounds { request_time: options.limits.request_time };
-    let api = Arc::new(Api { desk, tokens: Tokens::new(options.tokens), limits: options.limits });
-    let fixed = Router::new()
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
+impl Deref for Api {
+    type Target = Base;
+
+    fn deref(&self) -> &Base {
+        &self.base
+    }
+}
+
+impl Api {
+    /// The caller, who must have one of these scopes.
+    pub(crate) fn caller(&self, headers: &HeaderMap, scopes: &[Scope]) -> Result<&Access, Problem> {
+        match (&self.tokenless, shown(headers)) {
+            (Some(access), Shown::Nothing) => access.needs(scopes),
+            _ => self.tokens.caller(headers, scopes),
+        }
+    }
+
+    /// Who asks without showing a token, where that is somebody.
+    pub(crate) fn tokenless(&self) -> Option<&Access> {
+        self.tokenless.as_ref()
+    }
+}
+
+/// The API, health, and the channels' own routes.
+pub(crate) fn api(base: &Base, door: Door, channels: Vec<MountedChannel>) -> Router {
+    let tokenless = (door == Door::Control).then(|| Access::everything(OPERATOR));
+    let api = Arc::new(Api { base: base.clone(), tokenless });
+    let fixed = health_routes()
         .route("/v1/conversations", get(conversations::list))
         .route("/v1/conversations/{id}", get(conversations::one).patch(conversations::change))
         .route("/v1/conversations/{id}/messages", get(conversations::messages).post(conversations::reply))
@@ -44,10 +81,27 @@ pub fn router(desk: Desk, channels: Vec<MountedChannel>, options: HttpOptions) -
         .route("/v1/dead-letters", get(dead_letters::list))
         .route("/v1/dead-letters/{id}", delete(dead_letters::drop_one))
         .route("/v1/dead-letters/{id}/replay", post(dead_letters::replay));
-    channels
-        .into_iter()
-        .fold(fixed, |router, mounted| mount::channel(router, &api, mounted))
-        .fallback(unknown_path)
+    let all = channels.into_iter().fold(fixed, |router, mounted| mount::channel(router, &api, mounted));
+    finished(all.fallback(unknown_path), api)
+}
+
+/// What machines that watch may see.
+pub(crate) fn watching(base: &Base) -> Router {
+    let api = Arc::new(Api { base: base.clone(), tokenless: None });
+    let mut routes = health_routes();
+    if base.metrics.is_some() {
+        routes = routes.route("/metrics", get(metrics::page));
+    }
+    finished(routes.fallback(unwatched_path), api)
+}
+
+fn health_routes() -> Router<SharedApi> {
+    Router::new().route("/healthz", get(health::alive)).route("/readyz", get(health::ready))
+}
+
+fn finished(routes: Router<SharedApi>, api: SharedApi) -> Router {
+    let bounds = answer::Bounds { request_time: api.limits.request_time };
+    routes
         .method_not_allowed_fallback(unknown_method)
         .layer(middleware::from_fn_with_state(bounds, answer::around))
         .with_state(api)
@@ -66,6 +120,13 @@ async fn unknown_path() -> Problem {
     Problem::new(
         ProblemKind::UnknownPath,
         "nothing is served under this path; the API is under /v1/conversations and /v1/dead-letters, a channel's routes under /v1/channels/{name}",
+    )
+}
+
+async fn unwatched_path() -> Problem {
+    Problem::new(
+        ProblemKind::UnknownPath,
+        "this listener is for watching: /metrics, /healthz and /readyz; the API is on the public listener",
     )
 }
 

@@ -15,17 +15,23 @@ mod client;
 mod log;
 
 use std::{
+    future::pending,
     net::SocketAddr,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use frontdesk_engine::{AgentOptions, ConnectedChannel, Engine, EngineOptions};
-use frontdesk_http::{HttpOptions, Limits, MountedChannel, Scope, TokenGrant};
+use frontdesk_http::{Front, HttpOptions, Limits, MountedChannel, Scope, TokenGrant};
 use frontdesk_model::*;
 use frontdesk_store::{SqliteOptions, SqliteStore};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::oneshot,
+    task::JoinHandle,
+};
 
 pub use booth::{Booth, LARGE};
 pub use client::{Answer, Client, request};
@@ -40,14 +46,19 @@ pub const ANNEX: &str = "token-held-to-the-annex";
 /// Everything, nowhere.
 pub const NOWHERE: &str = "token-held-to-nothing";
 
+/// What the metrics' page says.
+pub const METRICS: &str = "frontdesk_up 1\n";
+
 /// Everything around one listener.
 pub struct World {
     pub address: SocketAddr,
     pub booth: Booth,
     pub engine: Engine,
+    pub front: Front,
+    limits: Limits,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<()>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl World {
@@ -90,15 +101,42 @@ impl World {
             routes: channel.adapter.routes(engine.inbox(&channel.name).unwrap()),
             name: channel.name,
         });
-        let options = HttpOptions { tokens: tokens(), limits: limits.clone() };
-        let router = frontdesk_http::router(engine.desk(), mounted.to_vec(), options);
+        let front = Front::new(engine.desk(), mounted.to_vec(), http_options(&limits));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = tokio::spawn(frontdesk_http::serve(listener, router, limits, async {
+        let served = tokio::spawn(frontdesk_http::serve(listener, front.clone(), limits.clone(), async {
             let _ = stopped.await;
         }));
-        Self { address, booth, engine, stop: Some(stop), served, _folder: folder }
+        Self { address, booth, engine, front, limits, stop: Some(stop), served, folder }
+    }
+
+    /// The channels of these names, as the front mounts them.
+    pub fn mounted(&self, names: &[&str]) -> Vec<MountedChannel> {
+        let mounted = |name: &&str| {
+            let name: ChannelName = name.parse().unwrap();
+            let routes = self.booth.routes(self.engine.inbox(&name).unwrap());
+            MountedChannel { name, routes }
+        };
+        names.iter().map(mounted).collect()
+    }
+
+    /// Opens the administrators' listener as well.
+    pub async fn admin(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = frontdesk_http::serve_admin(listener, self.front.clone(), self.limits.clone(), pending());
+        tokio::spawn(serving);
+        address
+    }
+
+    /// Opens the control socket as well.
+    pub async fn control(&self) -> PathBuf {
+        let path = self.folder.path().join("control.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let serving = frontdesk_http::serve_control(listener, self.front.clone(), self.limits.clone(), pending());
+        tokio::spawn(serving);
+        path
     }
 
     pub async fn client(&self) -> Client {
@@ -167,7 +205,13 @@ impl World {
     }
 }
 
-fn tokens() -> Vec<TokenGrant> {
+/// What the front is built with.
+pub fn http_options(limits: &Limits) -> HttpOptions {
+    let metrics: Arc<dyn Fn() -> String + Send + Sync> = Arc::new(|| METRICS.to_owned());
+    HttpOptions { tokens: tokens(), limits: limits.clone(), metrics: Some(metrics), ..HttpOptions::default() }
+}
+
+pub fn tokens() -> Vec<TokenGrant> {
     let grant = |name: &str, token: &str, scopes: &[Scope], channels: Option<&[&str]>| TokenGrant {
         name: name.to_owned(),
         token: Secret::new(token.to_owned()),
