@@ -2,9 +2,11 @@
 
 use std::{
     any::Any,
+    borrow::Cow,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -17,40 +19,71 @@ use axum::{
 use http::{HeaderName, HeaderValue, Method, header};
 
 use crate::{
+    Network,
     body::internal,
+    crowd::Full,
+    portions,
     problem::{Problem, ProblemKind},
+    visit::Visit,
 };
 
 /// What one request is held to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Bounds {
     pub(crate) request_time: Duration,
+    pub(crate) trusted: Arc<[Network]>,
 }
 
 const NOSNIFF: (HeaderName, HeaderValue) = (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 const NO_STORE: (HeaderName, HeaderValue) = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 
 /// Goes around every route, and around what no route answers.
-pub(crate) async fn around(State(bounds): State<Bounds>, request: Request, next: Next) -> Response {
-    let watched = tracing::enabled!(tracing::Level::DEBUG).then(|| Watched::of(&request));
+pub(crate) async fn around(State(bounds): State<Arc<Bounds>>, request: Request, next: Next) -> Response {
+    let watched = Watched::of(&request);
+    let response = dressed(seated(&bounds, request, next).await);
+    watched.report(&response);
+    response
+}
+
+/// What every answer has.
+pub(crate) fn dressed(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in [NOSNIFF, NO_STORE] {
+        headers.insert(name, value);
+    }
+    response
+}
+
+/// Answers once the source has a seat for it, which it keeps until the answer is taken.
+async fn seated(bounds: &Bounds, request: Request, next: Next) -> Response {
+    let visit = request.extensions().get::<Visit>();
+    let seat = match visit.and_then(|visit| visit.guest(request.headers(), &bounds.trusted)) {
+        None => None,
+        Some(guest) => match guest.seat().await {
+            Ok(seat) => Some(seat),
+            Err(full) => return too_many(full).into_response(),
+        },
+    };
     let answered = tokio::time::timeout(bounds.request_time, caught(next.run(request))).await;
-    let mut response = match answered {
-        Ok(Ok(response)) => response,
+    match answered {
+        Ok(Ok(response)) => portions::keeping(response, seat),
         Ok(Err(Panicked)) => {
             // The panic itself, with its place, has gone to standard error; what it says may hold anything.
             tracing::error!("a request ended in a panic");
             internal().into_response()
         }
         Err(_) => took_too_long(bounds.request_time).into_response(),
+    }
+}
+
+fn too_many(full: Full) -> Problem {
+    let reason = match full {
+        Full::Line => "line",
+        Full::Waited => "waited",
     };
-    let headers = response.headers_mut();
-    for (name, value) in [NOSNIFF, NO_STORE] {
-        headers.insert(name, value);
-    }
-    if let Some(watched) = watched {
-        watched.log(&response);
-    }
-    response
+    metrics::counter!("frontdesk_http_refused_total", "reason" => reason).increment(1);
+    let detail = "too many requests from this address are in hand; nothing of this one was done: send it again in a moment, and fewer at once";
+    Problem::new(ProblemKind::TooManyRequests, detail).retry_after(1)
 }
 
 fn took_too_long(limit: Duration) -> Problem {
@@ -59,7 +92,8 @@ fn took_too_long(limit: Duration) -> Problem {
     Problem::new(ProblemKind::TookTooLong, detail).retry_after(5)
 }
 
-/// What the line at debug level says. Nothing that a client wrote is in it: the path is the route's, the method one of ours.
+/// What the metrics and the line at debug level say. Nothing that a client wrote is in it: the path is the route's, the method
+/// one of ours.
 struct Watched {
     method: &'static str,
     route: Option<MatchedPath>,
@@ -79,10 +113,31 @@ impl Watched {
         Self { method, route: request.extensions().get().cloned(), began: Instant::now() }
     }
 
-    fn log(&self, response: &Response) {
-        let route = self.route.as_ref().map_or("none", MatchedPath::as_str);
-        let status = response.status().as_u16();
-        tracing::debug!(method = self.method, route, status, took = ?self.began.elapsed(), "answered");
+    fn report(&self, response: &Response) {
+        let path = self.route.as_ref().map_or("none", MatchedPath::as_str);
+        let (status, took) = (response.status(), self.began.elapsed());
+        tracing::debug!(method = self.method, route = path, status = status.as_u16(), ?took, "answered");
+        let class = match status.as_u16() {
+            ..200 => "1xx",
+            200..300 => "2xx",
+            300..400 => "3xx",
+            400..500 => "4xx",
+            500.. => "5xx",
+        };
+        let route = template(path).into_owned();
+        metrics::counter!(
+            "frontdesk_http_requests_total", "method" => self.method, "route" => route.clone(), "status" => class
+        )
+        .increment(1);
+        metrics::histogram!("frontdesk_http_request_seconds", "method" => self.method, "route" => route).record(took);
+    }
+}
+
+/// A channel's route without the channel, so that there are no more of them than routes.
+fn template(path: &str) -> Cow<'_, str> {
+    match path.strip_prefix("/v1/channels/").and_then(|rest| rest.split_once('/')) {
+        Some((_, own)) => Cow::Owned(format!("/v1/channels/{{channel}}/{own}")),
+        None => Cow::Borrowed(path),
     }
 }
 

@@ -148,13 +148,18 @@ pub(crate) fn is_reply_token(token: &str) -> bool {
 }
 
 pub(crate) fn missing() -> Problem {
-    Problem::new(ProblemKind::Unauthorized, "send a token of the configuration as Authorization: Bearer <token>")
+    Problem::new(
+        ProblemKind::Unauthorized,
+        "send a token as Authorization: Bearer <token>; a channel's own one stands in data/<channel>.token, others under [tokens] in \
+         the configuration",
+    )
 }
 
 pub(crate) fn wrong() -> Problem {
     Problem::new(
         ProblemKind::Unauthorized,
-        "this bearer token is not known here; use one of the [tokens] of the configuration",
+        "this bearer token is not known here; a channel's own one stands in data/<channel>.token, others under [tokens] in \
+         the configuration",
     )
 }
 

@@ -54,19 +54,26 @@ fn too_large(max_bytes: usize) -> Problem {
     Problem::new(ProblemKind::BodyTooLarge, format!("at most {max_bytes} bytes are read here; send less"))
 }
 
+/// Refuses a body that is packed. Nothing is ever unpacked here, so nothing can swell.
+pub(crate) fn must_be_plain(headers: &HeaderMap) -> Result<(), Problem> {
+    let is_plain = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
+    if headers.get_all(header::CONTENT_ENCODING).iter().all(is_plain) {
+        return Ok(());
+    }
+    let detail = "send the body as it is, without a Content-Encoding";
+    Err(Problem::new(ProblemKind::UnsupportedMediaType, detail))
+}
+
 /// Refuses a body that does not say it is JSON as it stands.
 pub(crate) fn must_be_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let refused = |detail: &'static str| Err(Problem::new(ProblemKind::UnsupportedMediaType, detail));
-    let is_plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
-    if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| !is_plain(encoding)) {
-        return refused("send the body as it is, without a Content-Encoding");
-    }
+    must_be_plain(headers)?;
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = media_type.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
         Ok(())
     } else {
-        refused("send JSON, and say so: Content-Type: application/json")
+        let detail = "send JSON, and say so: Content-Type: application/json";
+        Err(Problem::new(ProblemKind::UnsupportedMediaType, detail))
     }
 }
 

@@ -7,12 +7,15 @@
 //! metrics, status and health without sign-in, and nothing else. The control door is a socket in the file system: who
 //! may open the file may do everything, in the name of [`OPERATOR`].
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    net::IpAddr,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+};
 
 use axum::Router;
 use frontdesk_engine::Desk;
 
-use crate::{HttpOptions, MountedChannel, routes};
+use crate::{HttpOptions, MountedChannel, Network, crowd::Crowd, routes};
 
 /// In whose name the control socket speaks.
 pub(crate) const OPERATOR: &str = "operator";
@@ -35,6 +38,8 @@ pub struct Front(Arc<Inner>);
 struct Inner {
     desk: Desk,
     present: RwLock<Rooms>,
+    /// Who is here does not change with what is served.
+    crowd: Arc<Crowd>,
 }
 
 /// What lies behind the doors.
@@ -43,6 +48,7 @@ struct Rooms {
     public: Router,
     admin: Router,
     control: Router,
+    trusted: Arc<[Network]>,
 }
 
 impl Front {
@@ -51,7 +57,7 @@ impl Front {
     #[must_use]
     pub fn new(desk: Desk, channels: Vec<MountedChannel>, options: HttpOptions) -> Self {
         let present = RwLock::new(rooms(&desk, channels, options));
-        Self(Arc::new(Inner { desk, present }))
+        Self(Arc::new(Inner { desk, present, crowd: Arc::default() }))
     }
 
     /// Other channels and options from now on. Requests in flight finish on what they began with.
@@ -65,20 +71,34 @@ impl Front {
 
     /// What answers a request that comes in now.
     pub(crate) fn behind(&self, door: Door) -> Router {
-        let rooms = self.0.present.read().unwrap_or_else(PoisonError::into_inner);
+        let rooms = self.rooms();
         match door {
             Door::Public => rooms.public.clone(),
             Door::Admin => rooms.admin.clone(),
             Door::Control => rooms.control.clone(),
         }
     }
+
+    /// Whether this is a proxy of ours.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        self.rooms().trusted.iter().any(|network| network.contains(address))
+    }
+
+    pub(crate) fn crowd(&self) -> &Arc<Crowd> {
+        &self.0.crowd
+    }
+
+    fn rooms(&self) -> RwLockReadGuard<'_, Rooms> {
+        self.0.present.read().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 fn rooms(desk: &Desk, channels: Vec<MountedChannel>, options: HttpOptions) -> Rooms {
-    let base = routes::Base::new(desk.clone(), options);
+    let base = routes::Base::new(desk.clone(), &channels, options);
     Rooms {
         public: routes::api(&base, Door::Public, channels.clone()),
         admin: routes::watching(&base),
         control: routes::api(&base, Door::Control, channels),
+        trusted: base.trusted,
     }
 }

@@ -46,6 +46,7 @@ struct Mount {
 impl Mount {
     async fn answer(&self, request: Request) -> Result<Response, Problem> {
         let bearer = self.bearer(request.headers())?;
+        body::must_be_plain(request.headers())?;
         let (head, body) = request.into_parts();
         let body = body::read(body, self.route.max_body, self.api.limits.body_time).await?;
         let headers = copied(&head.headers, bearer);

@@ -15,6 +15,7 @@ use frontdesk_model::{HttpProblem, Version};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
+const MEDIA_TYPE: &str = "application/problem+json";
 const TYPE_PREFIX: &str = "urn:frontdesk:problem:";
 
 macro_rules! kinds {
@@ -59,6 +60,8 @@ macro_rules! kinds {
 kinds! {
     /// 400: a body that has to be JSON is not; `detail` names line and column.
     InvalidJson = "invalid-json", BAD_REQUEST, "The body is not JSON";
+    /// 400: what came is not HTTP; the connection is closed.
+    MalformedRequest = "malformed-request", BAD_REQUEST, "This is not a request as HTTP knows it";
     /// 400: the body ended early or its framing is broken.
     BodyIncomplete = "body-incomplete", BAD_REQUEST, "The body did not arrive whole";
     /// 401: no bearer token, or one that opens nothing here.
@@ -69,6 +72,8 @@ kinds! {
     NotFound = "not-found", NOT_FOUND, "There is nothing under this id";
     /// 404: no such path.
     UnknownPath = "unknown-path", NOT_FOUND, "There is no such path";
+    /// 404: no channel of this name.
+    UnknownChannel = "unknown-channel", NOT_FOUND, "There is no such channel";
     /// 405: the path is there, for the methods that `Allow` names.
     MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "This path does not have that method";
     /// 408: the body took longer than the time it has; the connection is closed.
@@ -85,6 +90,10 @@ kinds! {
     InvalidRequest = "invalid-request", UNPROCESSABLE_ENTITY, "The request cannot be carried out as it is";
     /// 422: a query key that is not known here, or a value out of bounds.
     InvalidQuery = "invalid-query", UNPROCESSABLE_ENTITY, "The query is not understood";
+    /// 429: this address asks for too much at once; come again after `Retry-After`.
+    TooManyRequests = "too-many-requests", TOO_MANY_REQUESTS, "Too many requests at once";
+    /// 431: request line and headers are too large; the connection is closed.
+    HeadTooLarge = "head-too-large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's head is too large";
     /// 500: a mistake of ours; the log knows more.
     Internal = "internal", INTERNAL_SERVER_ERROR, "Something went wrong on our side";
     /// 503: nothing new is taken at the moment; come again after `Retry-After`.
@@ -111,6 +120,30 @@ impl Problem {
 
     pub(crate) fn retry_after(self, seconds: u64) -> Self {
         Self { retry_after: Some(seconds), ..self }
+    }
+
+    /// All bytes of an answer after which the connection ends.
+    pub(crate) fn into_last_answer(self) -> Vec<u8> {
+        let status = self.kind.status();
+        let body = self.form().bytes();
+        let head = format!(
+            "HTTP/1.1 {} {}\r\ncontent-type: {MEDIA_TYPE}\r\nx-content-type-options: nosniff\r\n\
+             cache-control: no-store\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            status.as_u16(),
+            status.canonical_reason().unwrap_or_default(),
+            body.len()
+        );
+        [head.into_bytes(), body].concat()
+    }
+
+    fn form(&self) -> Form<'_> {
+        Form {
+            kind: format!("{TYPE_PREFIX}{}", self.kind.slug()),
+            title: self.kind.title(),
+            status: self.kind.status().as_u16(),
+            detail: &self.detail,
+            version: self.version,
+        }
     }
 
     fn at_version(self, version: Version) -> Self {
@@ -148,11 +181,16 @@ struct Form<'a> {
 }
 
 impl Form<'_> {
+    fn bytes(&self) -> Vec<u8> {
+        // Texts and numbers can always be written.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
     fn answer(&self, status: StatusCode) -> Response {
-        let mut response = Response::new(Body::from(serde_json::to_vec(self).unwrap_or_default()));
+        let mut response = Response::new(Body::from(self.bytes()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"frontdesk\""));
         }
@@ -163,14 +201,7 @@ impl Form<'_> {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.kind.status();
-        let form = Form {
-            kind: format!("{TYPE_PREFIX}{}", self.kind.slug()),
-            title: self.kind.title(),
-            status: status.as_u16(),
-            detail: &self.detail,
-            version: self.version,
-        };
-        let mut response = form.answer(status);
+        let mut response = self.form().answer(status);
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -1,19 +1,19 @@
 //! Which path is answered by what.
 
-use std::{ops::Deref, str::FromStr, sync::Arc};
+use std::{collections::BTreeSet, ops::Deref, str::FromStr, sync::Arc};
 
 use axum::{
     Router,
-    extract::{RawPathParams, rejection::RawPathParamsRejection},
+    extract::{RawPathParams, State, rejection::RawPathParamsRejection},
     middleware,
     routing::{delete, get, post},
 };
 use frontdesk_engine::Desk;
-use frontdesk_model::BadId;
-use http::HeaderMap;
+use frontdesk_model::{BadId, ChannelName};
+use http::{HeaderMap, Uri};
 
 use crate::{
-    HttpOptions, Limits, MountedChannel, Scope, answer,
+    HttpOptions, Limits, MountedChannel, Network, Scope, answer,
     auth::{Access, Shown, Tokens, shown},
     conversations, dead_letters,
     front::{Door, OPERATOR},
@@ -28,12 +28,21 @@ pub(crate) struct Base {
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) limits: Limits,
     pub(crate) metrics: Option<metrics::Page>,
+    pub(crate) trusted: Arc<[Network]>,
+    /// The channels whose routes are mounted.
+    pub(crate) mounted: Arc<BTreeSet<ChannelName>>,
 }
 
 impl Base {
-    pub(crate) fn new(desk: Desk, options: HttpOptions) -> Self {
-        let tokens = Arc::new(Tokens::new(options.tokens));
-        Self { desk, tokens, limits: options.limits, metrics: options.metrics }
+    pub(crate) fn new(desk: Desk, channels: &[MountedChannel], options: HttpOptions) -> Self {
+        Self {
+            desk,
+            tokens: Arc::new(Tokens::new(options.tokens)),
+            limits: options.limits,
+            metrics: options.metrics,
+            trusted: options.trusted_proxies.into(),
+            mounted: Arc::new(channels.iter().map(|channel| channel.name.clone()).collect()),
+        }
     }
 }
 
@@ -100,10 +109,10 @@ fn health_routes() -> Router<SharedApi> {
 }
 
 fn finished(routes: Router<SharedApi>, api: SharedApi) -> Router {
-    let bounds = answer::Bounds { request_time: api.limits.request_time };
+    let bounds = answer::Bounds { request_time: api.limits.request_time, trusted: Arc::clone(&api.trusted) };
     routes
         .method_not_allowed_fallback(unknown_method)
-        .layer(middleware::from_fn_with_state(bounds, answer::around))
+        .layer(middleware::from_fn_with_state(Arc::new(bounds), answer::around))
         .with_state(api)
 }
 
@@ -116,10 +125,24 @@ pub(crate) fn path_id<T: FromStr<Err = BadId>>(path: &PathParams) -> Result<T, P
     text.parse().map_err(|error: BadId| Problem::new(ProblemKind::NotFound, format!("the id in the path is {error}")))
 }
 
-async fn unknown_path() -> Problem {
+async fn unknown_path(State(api): State<SharedApi>, uri: Uri) -> Problem {
+    let channel = uri.path().strip_prefix("/v1/channels/").and_then(|rest| rest.split('/').next());
+    if let Some(channel) = channel.filter(|channel| !channel.is_empty())
+        && !api.mounted.iter().any(|known| known.as_str() == channel)
+    {
+        return unknown_channel();
+    }
     Problem::new(
         ProblemKind::UnknownPath,
         "nothing is served under this path; the API is under /v1/conversations and /v1/dead-letters, a channel's routes under /v1/channels/{name}",
+    )
+}
+
+/// The name is not repeated, and no other is told: which channels there are is for those who run them.
+pub(crate) fn unknown_channel() -> Problem {
+    Problem::new(
+        ProblemKind::UnknownChannel,
+        "there is no channel of the name in the path; use the name of one of the [channels] of the configuration",
     )
 }
 

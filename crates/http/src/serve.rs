@@ -4,9 +4,12 @@
 //! kernel's backlog. An accept that fails because descriptors or memory are short is tried again after a pause. On
 //! `stop` nothing more is accepted, idle connections are closed, and each request in flight is answered as its
 //! connection's last.
+//!
+//! A source that holds its share of all connections already is told so on a further one, and that ends.
 
-use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
+use axum::response::{IntoResponse, Response};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -17,12 +20,25 @@ use tokio::{
 };
 use tower_service::Service as _;
 
-use crate::{Front, Limits, front::Door, patience::Patient};
+use crate::{
+    Front, Limits, answer,
+    crowd::Counted,
+    front::Door,
+    parting::Explained,
+    patience::Patient,
+    problem::{Problem, ProblemKind},
+    visit::Visit,
+};
 
 /// How long to wait before the next accept when descriptors or memory are short.
 const BREATH: Duration = Duration::from_millis(100);
 /// What is read ahead and written behind, per connection; hyper asks for at least 8 KiB.
 const LEAST_BUFFER: usize = 64 * 1024;
+
+/// How many connections beyond a source's share are told so at once; further ones are just closed.
+const TURNED_AWAY: usize = 32;
+/// How long such a connection has for its request.
+const TURNED_AWAY_TIME: Duration = Duration::from_secs(2);
 
 /// Serves the API until `stop` completes, and returns once the last connection has ended: how long that may take is for the
 /// caller to bound. Dropping the future ends every connection at once.
@@ -48,6 +64,7 @@ async fn hold_open(listener: impl Listener, door: Door, front: Front, limits: Li
     let hall = Hall {
         http: protocol(&limits),
         places: Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS))),
+        beyond: Arc::new(Semaphore::new(TURNED_AWAY)),
         limits,
         door,
         front,
@@ -63,9 +80,15 @@ async fn hold_open(listener: impl Listener, door: Door, front: Front, limits: Li
             next = hall.next(&listener) => next,
         };
         match next {
-            Ok((stream, place)) => {
+            Ok((stream, peer, place)) => {
                 accepted_last = true;
-                connections.spawn(hall.connection(stream, place, told.clone()));
+                match hall.admit(peer) {
+                    Admitted::In(counted) => {
+                        let visit = Visit::new(counted, Arc::clone(hall.front.crowd()));
+                        connections.spawn(hall.connection(stream, place, visit, told.clone()));
+                    }
+                    Admitted::Not => hall.turn_away(stream, &mut connections),
+                }
             }
             Err(error) if concerns_one_client(&error) => {}
             Err(error) => {
@@ -86,27 +109,27 @@ async fn hold_open(listener: impl Listener, door: Door, front: Front, limits: Li
 trait Listener {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// The next connection. Dropping the future loses none.
-    async fn accept(&self) -> io::Result<Self::Stream>;
+    /// The next connection, and where it comes from, where that says anything. Dropping the future loses none.
+    async fn accept(&self) -> io::Result<(Self::Stream, Option<IpAddr>)>;
 }
 
 impl Listener for TcpListener {
     type Stream = TcpStream;
 
-    async fn accept(&self) -> io::Result<TcpStream> {
-        let (stream, _) = Self::accept(self).await?;
+    async fn accept(&self) -> io::Result<(TcpStream, Option<IpAddr>)> {
+        let (stream, peer) = Self::accept(self).await?;
         // Answers are written in one piece; waiting for more to send with them only adds delay.
         // A client that is gone already is found out when its request is read.
         let _ = stream.set_nodelay(true);
-        Ok(stream)
+        Ok((stream, Some(peer.ip())))
     }
 }
 
 impl Listener for UnixListener {
     type Stream = UnixStream;
 
-    async fn accept(&self) -> io::Result<UnixStream> {
-        Ok(Self::accept(self).await?.0)
+    async fn accept(&self) -> io::Result<(UnixStream, Option<IpAddr>)> {
+        Ok((Self::accept(self).await?.0, None))
     }
 }
 
@@ -129,28 +152,50 @@ fn protocol(limits: &Limits) -> http1::Builder {
 struct Hall {
     http: http1::Builder,
     places: Arc<Semaphore>,
+    beyond: Arc<Semaphore>,
     limits: Limits,
     door: Door,
     front: Front,
 }
 
+/// Whether a connection is served.
+enum Admitted {
+    /// It is; what counts it into its source's share, if it is of one.
+    In(Option<(IpAddr, Counted)>),
+    /// Its source has its share.
+    Not,
+}
+
 impl Hall {
     /// A free place, and then a connection for it.
-    async fn next<L: Listener>(&self, listener: &L) -> io::Result<(L::Stream, OwnedSemaphorePermit)> {
+    async fn next<L: Listener>(&self, listener: &L) -> io::Result<(L::Stream, Option<IpAddr>, OwnedSemaphorePermit)> {
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(io::Error::other)?;
-        Ok((listener.accept().await?, place))
+        let (stream, peer) = listener.accept().await?;
+        Ok((stream, peer, place))
+    }
+
+    fn admit(&self, peer: Option<IpAddr>) -> Admitted {
+        let Some(peer) = peer else { return Admitted::In(None) };
+        // All that a proxy passes on comes from its address; what is behind it is told apart by request.
+        let all = if self.front.trusts(peer) { usize::MAX } else { self.limits.connections };
+        let counted = self.front.crowd().guest(peer.into()).connection(all);
+        counted.map_or(Admitted::Not, |counted| Admitted::In(Some((peer, counted))))
     }
 
     fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
         stream: S,
         place: OwnedSemaphorePermit,
+        visit: Visit,
         mut stopping: watch::Receiver<()>,
     ) -> impl Future<Output = ()> + use<S> {
-        let stream = Patient::new(stream, self.limits.answer_time, self.limits.farewell_time);
+        let stream = Explained::new(Patient::new(stream, self.limits.answer_time, self.limits.farewell_time));
         let (front, door) = (self.front.clone(), self.door);
         // Each request is answered by the routes of its own moment.
-        let service = service_fn(move |request| front.behind(door).call(request));
+        let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(visit.clone());
+            front.behind(door).call(request)
+        });
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         async move {
             let mut connection = pin!(connection);
@@ -169,4 +214,24 @@ impl Hall {
             drop(place);
         }
     }
+
+    /// One answer that says why, and the end.
+    fn turn_away<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S, connections: &mut JoinSet<()>) {
+        metrics::counter!("frontdesk_http_refused_total", "reason" => "connections").increment(1);
+        let Ok(place) = Arc::clone(&self.beyond).try_acquire_owned() else { return };
+        let stream = Explained::new(Patient::new(stream, TURNED_AWAY_TIME, TURNED_AWAY_TIME));
+        let mut http = self.http.clone();
+        http.keep_alive(false).header_read_timeout(TURNED_AWAY_TIME);
+        let service = service_fn(|_| async { Ok::<_, Infallible>(too_many_connections()) });
+        let connection = http.serve_connection(TokioIo::new(stream), service);
+        connections.spawn(async move {
+            let _ = tokio::time::timeout(2 * TURNED_AWAY_TIME, connection).await;
+            drop(place);
+        });
+    }
+}
+
+fn too_many_connections() -> Response {
+    let detail = "this address holds its share of all connections; use those again, or close some";
+    answer::dressed(Problem::new(ProblemKind::TooManyRequests, detail).retry_after(1).into_response())
 }

@@ -88,11 +88,24 @@ async fn every_answer_is_kept_from_caches_and_sniffers_and_names_no_server() {
 #[tokio::test]
 async fn one_channels_routes_are_not_another_path() {
     let world = World::new().await;
-    for path in
-        ["/v1/channels/elsewhere/echo", "/v1/channels/shop", "/v1/channels/shop/echo/", "/v1//channels/shop/echo"]
-    {
+    for path in ["/v1/channels/shop", "/v1/channels/shop/echo/", "/v1//channels/shop/echo", "/v1/channels/"] {
         assert_eq!(world.ask("POST", path, "", None).await.slug(), "unknown-path", "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_packed_body_is_refused_before_it_is_read() {
+    let world = World::new().await;
+    for (encoding, status) in [("gzip", 415), ("identity, br", 415), ("Identity", 200), ("", 415)] {
+        let mut client = world.client().await;
+        let head = "POST /v1/channels/shop/echo HTTP/1.1\r\nHost: desk\r\nContent-Length: 3\r\n";
+        client.send(format!("{head}Content-Encoding: {encoding}\r\n\r\nabc")).await;
+        assert_eq!(client.answer().await.status, status, "{encoding}");
+    }
+    let mut client = world.client().await;
+    let head = "POST /v1/channels/shop/echo HTTP/1.1\r\nHost: desk\r\nContent-Length: 1000000\r\n";
+    client.send(format!("{head}Content-Encoding: identity\r\nContent-Encoding: gzip\r\n\r\n")).await;
+    assert_eq!(client.answer().await.slug(), "unsupported-media-type");
 }
 
 #[tokio::test]

@@ -65,6 +65,9 @@ async fn unauthorized() {
     let answer = world.get("/v1/conversations", "").await;
     assert_eq!((answer.status, answer.slug()), (401, "unauthorized"));
     insta::assert_json_snapshot!("unauthorized", answer.json);
+    let answer = world.get("/v1/conversations", "unknown").await;
+    assert_eq!((answer.status, answer.slug()), (401, "unauthorized"));
+    insta::assert_json_snapshot!("unauthorized_unknown_token", answer.json);
 }
 
 #[tokio::test]
@@ -102,6 +105,48 @@ async fn unknown_path() {
         let answer = world.get(path, ADMIN).await;
         assert_eq!((answer.status, answer.slug()), (404, "unknown-path"), "{path}");
     }
+}
+
+#[tokio::test]
+async fn unknown_channel() {
+    let world = World::new().await;
+    for path in ["/v1/channels/elsewhere", "/v1/channels/elsewhere/messages", "/v1/channels/canary-channel/a/b"] {
+        for (method, token) in [("POST", ""), ("GET", ADMIN)] {
+            let answer = world.ask(method, path, token, None).await;
+            assert_eq!((answer.status, answer.slug()), (404, "unknown-channel"), "{path}");
+            for name in ["shop", "annex", "canary"] {
+                assert!(!answer.text.contains(name), "{answer:?}");
+            }
+        }
+    }
+    insta::assert_json_snapshot!("unknown_channel", world.get("/v1/channels/elsewhere/messages", "").await.json);
+}
+
+#[tokio::test]
+async fn malformed_request() {
+    let world = World::new().await;
+    let mut first = None;
+    for head in [
+        "GET / a path with spaces HTTP/1.1\r\nHost: desk\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: desk\r\nBad Header: x\r\n\r\n",
+        "POST /v1/channels/shop/echo HTTP/1.1\r\nHost: desk\r\nContent-Length: 1, 2\r\n\r\n",
+        "POST /v1/channels/shop/echo HTTP/1.1\r\nHost: desk\r\nTransfer-Encoding: gzip\r\n\r\n",
+        "nonsense\r\n\r\n",
+    ] {
+        let mut client = world.client().await;
+        client.send(head).await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.slug()), (400, "malformed-request"), "{head}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(client.ended().await, b"", "and the connection ends");
+        first.get_or_insert(answer.json);
+    }
+    insta::assert_json_snapshot!("malformed_request", first);
+    // Behind an answer that is still to be sent.
+    let mut client = world.client().await;
+    client.send("HEAD /healthz HTTP/1.1\r\nHost: desk\r\n\r\nnonsense\r\n\r\n").await;
+    assert_eq!(client.head().await.status, 200);
+    assert_eq!(client.answer().await.slug(), "malformed-request");
 }
 
 #[tokio::test]

@@ -61,6 +61,7 @@ async fn t27_a_head_of_ten_megabytes_is_refused_and_others_are_served() {
     read.unwrap();
     let answer = String::from_utf8(answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    assert!(answer.contains("urn:frontdesk:problem:head-too-large"), "{answer}");
     assert_eq!(world.get("/healthz", "").await.status, 200);
 }
 
@@ -81,7 +82,9 @@ async fn a_head_above_the_limit_is_refused_and_one_below_is_not() {
     client.send(head(8000)).await;
     assert_eq!(client.answer().await.status, 200);
     client.send(head(9000)).await;
-    assert_eq!(client.answer().await.status, 431);
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.slug()), (431, "head-too-large"));
+    assert_eq!(client.ended().await, b"");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use frontdesk_model::*;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// The far end refuses a message that says this.
 pub const REFUSED: &str = "the far end refuses this";
@@ -37,6 +37,7 @@ pub struct Booth(Arc<State>);
 struct State {
     entered: Notify,
     release: Notify,
+    hanging: watch::Sender<usize>,
     forgiving: AtomicBool,
     messages: AtomicU64,
 }
@@ -50,6 +51,22 @@ impl Booth {
     /// Lets one handler of `/hang` answer.
     pub fn release(&self) {
         self.0.release.notify_one();
+    }
+
+    /// Waits until so many handlers of `/hang` are in hand at once.
+    pub async fn in_hand(&self, wanted: usize) {
+        let mut hanging = self.0.hanging.subscribe();
+        super::soon("requests in hand", hanging.wait_for(|now| *now >= wanted)).await.unwrap();
+    }
+
+    /// How many handlers of `/hang` are in hand.
+    pub fn hanging(&self) -> usize {
+        *self.0.hanging.borrow()
+    }
+
+    /// Lets all handlers of `/hang` answer that are in hand.
+    pub fn release_all(&self) {
+        self.0.release.notify_waiters();
     }
 
     /// From now on the far end refuses nothing.
@@ -115,13 +132,31 @@ impl RouteHandler for Counter {
             }),
             "/panic" => panic!("a bug in a channel"),
             "/hang" => {
+                let released = self.state.release.notified();
                 self.state.entered.notify_one();
-                self.state.release.notified().await;
+                let _hanging = Hanging::new(&self.state.hanging);
+                released.await;
                 ok(200, json!({"released": true}))
             }
             "/large" => ok(200, json!("x".repeat(LARGE))),
             _ => ok(99, json!(null)),
         }
+    }
+}
+
+/// Counts a handler for as long as it is there.
+struct Hanging<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Hanging<'a> {
+    fn new(count: &'a watch::Sender<usize>) -> Self {
+        count.send_modify(|now| *now += 1);
+        Self(count)
+    }
+}
+
+impl Drop for Hanging<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|now| *now -= 1);
     }
 }
 

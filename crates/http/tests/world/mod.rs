@@ -12,6 +12,7 @@
 
 mod booth;
 mod client;
+mod counts;
 mod log;
 
 use std::{
@@ -35,6 +36,7 @@ use tokio::{
 
 pub use booth::{Booth, LARGE};
 pub use client::{Answer, Client, request};
+pub use counts::Counts;
 pub use log::Log;
 
 pub const ADMIN: &str = "token-of-the-admin";
@@ -81,6 +83,15 @@ impl World {
             concurrency: 16,
         };
         Self::build(Limits::default(), Some(agent)).await
+    }
+
+    /// Requests from these addresses say themselves where they come from.
+    pub async fn behind_proxies(proxies: &[&str]) -> Self {
+        let world = Self::new().await;
+        let trusted_proxies = proxies.iter().map(|proxy| proxy.parse().unwrap()).collect();
+        let options = HttpOptions { trusted_proxies, ..http_options(&Limits::default()) };
+        world.front.replace(world.mounted(&["shop", "annex"]), options);
+        world
     }
 
     async fn build(limits: Limits, agent: Option<AgentOptions>) -> Self {
