@@ -12,21 +12,25 @@
 //! * 410: nothing more is sent until the daemon starts again.
 
 mod client;
+mod exchange;
+pub(crate) mod openai;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use frontdesk_model::{Claim, Direction, Effect, Guard, Lane, Message, Owner, Progress, Then, Waiting};
+use frontdesk_model::{Claim, Direction, Effect, Guard, Lane, Message, MessageRecord, Owner, Progress, Then, Waiting};
 
 use crate::{
     health::{Admit, Backoff, Blow, Errand, ProbeGuard, Turned},
     lane::{Gate, Lease, Lost, Settled, Work},
-    options::AgentOptions,
+    options::{AgentOptions, Protocol},
     reply::Reply,
     rules::{DeadWork, ReplyRules, Voice},
     runtime::{Shared, StartError},
     wire::{AgentEvent, AgentEventData},
 };
-use client::{Client, Verdict};
+use client::Client;
+use exchange::Verdict;
+use openai::{OpenAi, Question};
 
 /// Waits between attempts, with full jitter.
 pub(crate) const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(300) };
@@ -43,13 +47,28 @@ const LOUD_PAUSE: Duration = Duration::from_secs(60);
 pub(crate) struct AgentWork {
     shared: Arc<Shared>,
     options: AgentOptions,
-    client: Client,
+    endpoint: Endpoint,
+}
+
+/// The one endpoint, in its language.
+enum Endpoint {
+    Frontdesk(Client),
+    OpenAi(OpenAi),
+}
+
+impl Endpoint {
+    fn new(options: &AgentOptions) -> Result<Self, String> {
+        match &options.protocol {
+            Protocol::Frontdesk { secrets } => Client::new(options, secrets).map(Self::Frontdesk),
+            Protocol::OpenAi(chat) => OpenAi::new(options, chat).map(Self::OpenAi),
+        }
+    }
 }
 
 impl AgentWork {
     pub(crate) fn new(shared: &Arc<Shared>, options: &AgentOptions) -> Result<Self, StartError> {
-        let client = Client::new(options).map_err(StartError::Agent)?;
-        Ok(Self { shared: Arc::clone(shared), options: options.clone(), client })
+        let endpoint = Endpoint::new(options).map_err(StartError::Agent)?;
+        Ok(Self { shared: Arc::clone(shared), options: options.clone(), endpoint })
     }
 
     async fn attempt(&self, claim: &Claim, lease: &Lease, errand: Errand) -> Result<(), Lost> {
@@ -60,17 +79,25 @@ impl AgentWork {
             return self.skip(lease).await;
         }
         let attempt = claim.progress.attempts.saturating_add(1);
-        let body = match self.body(claim, message, attempt).await {
-            Ok(body) => body,
-            Err(reason) => {
-                tracing::warn!(conversation = %claim.conversation.id, reason, "an event waits for the store");
-                let until = self.shared.clock.now().plus(BACKOFF.after(1));
-                lease.release(until, None, claim.progress).await;
-                return Ok(());
+        let history = match self.history(claim).await {
+            Ok(history) => history,
+            Err(reason) => return self.wait_for_the_store(claim, lease, reason).await,
+        };
+        let verdict = match &self.endpoint {
+            Endpoint::Frontdesk(client) => {
+                let body = match self.body(claim, message, &history, attempt) {
+                    Ok(body) => body,
+                    Err(reason) => return self.wait_for_the_store(claim, lease, reason).await,
+                };
+                lease.check().await?;
+                client.post(claim.event.id, self.shared.clock.now(), body).await
+            }
+            Endpoint::OpenAi(model) => {
+                let question = Question { conversation: &claim.conversation, history: &history, messages: &[message] };
+                lease.check().await?;
+                model.ask(question, self.shared.clock.now()).await
             }
         };
-        lease.check().await?;
-        let verdict = self.client.post(claim.event.id, self.shared.clock.now(), body).await;
         let progress = Progress { attempts: attempt, ..claim.progress };
         self.conclude(claim, lease, progress, verdict, errand).await
     }
@@ -79,14 +106,33 @@ impl AgentWork {
         lease.settle(Vec::new(), Vec::new(), Then::Advance).await.map(drop)
     }
 
-    async fn body(&self, claim: &Claim, message: &Message, attempt: u32) -> Result<Vec<u8>, &'static str> {
-        let conversation = &claim.conversation;
-        let mut history = Vec::new();
-        if self.options.history > 0 && claim.event.seq.0 > 1 {
-            let earlier =
-                self.shared.store.messages(conversation.id, Some(claim.event.seq), self.options.history).await;
-            history = earlier.map_err(|_| "the history cannot be read")?.unwrap_or_default();
+    async fn wait_for_the_store(&self, claim: &Claim, lease: &Lease, reason: &'static str) -> Result<(), Lost> {
+        tracing::warn!(conversation = %claim.conversation.id, reason, "an event waits for the store");
+        let until = self.shared.clock.now().plus(BACKOFF.after(1));
+        lease.release(until, None, claim.progress).await;
+        Ok(())
+    }
+
+    /// What was said before the event, oldest first.
+    async fn history(&self, claim: &Claim) -> Result<Vec<MessageRecord>, &'static str> {
+        if self.options.history == 0 || claim.event.seq.0 <= 1 {
+            return Ok(Vec::new());
         }
+        let earlier =
+            self.shared.store.messages(claim.conversation.id, Some(claim.event.seq), self.options.history).await;
+        let mut history = earlier.map_err(|_| "the history cannot be read")?.unwrap_or_default();
+        history.reverse();
+        Ok(history)
+    }
+
+    fn body(
+        &self,
+        claim: &Claim,
+        message: &Message,
+        history: &[MessageRecord],
+        attempt: u32,
+    ) -> Result<Vec<u8>, &'static str> {
+        let conversation = &claim.conversation;
         let capabilities = self.shared.channel_of(&conversation.thread).map(|channel| {
             let adapter: &dyn frontdesk_model::Adapter = &*channel.connected.adapter;
             adapter.capabilities().into()
@@ -101,7 +147,7 @@ impl AgentWork {
                 conversation: conversation.into(),
                 contact: claim.contact.as_ref().map(Into::into),
                 message: AgentEventData::message_view(message, claim.event.seq),
-                history: history.iter().rev().map(Into::into).collect(),
+                history: history.iter().map(Into::into).collect(),
                 coalesced: [],
                 discarded: &conversation.discarded,
                 capabilities,

@@ -21,8 +21,9 @@ mod rules;
 mod runtime;
 mod wire;
 
+pub use agent::openai::answer::{ChatAnswer, ChatTrouble, read_chat_answer};
 pub use desk::{Change, Desk, DeskError, Readiness, Replied, RepliedMessage, Speaker};
-pub use options::{AgentOptions, ConnectedChannel, EngineOptions};
+pub use options::{AgentOptions, ConnectedChannel, EngineOptions, OpenAiOptions, Protocol};
 pub use reply::{Action, BadReply, Reply, ReplyMessage, parse_reply};
 pub use runtime::{Drained, Engine, StartError};
 pub use wire::{AuthorView, ContactView, ConversationView, DeadLetterView, EventView, MessageView};

@@ -15,18 +15,46 @@ pub struct EngineOptions {
 }
 
 /// The one agent endpoint.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentOptions {
-    /// Where events are posted.
+    /// Where events are posted, or the base of a chat-completions server.
     pub url: url::Url,
-    /// Standard Webhooks secrets (`whsec_...`); all of them sign, so that they can be changed one by one. Not empty.
-    pub secrets: Vec<Secret>,
+    /// What is spoken there.
+    pub protocol: Protocol,
     /// Longest wait for the first byte of an answer, and between two; the whole answer may take ten times as long.
     pub timeout: Duration,
     /// How many earlier messages go along with an event.
     pub history: usize,
     /// At most this many requests at once.
     pub concurrency: usize,
+    /// How long to wait for a customer who writes in bursts: an event goes out once this long nothing more came, and at the
+    /// latest after five times as long. Zero: at once.
+    pub coalesce: Duration,
+    /// A conversation that is not answered for so long is shown to the desk. `None`: never for that reason.
+    pub fallback: Option<Duration>,
+}
+
+/// What is spoken with the agent endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Protocol {
+    /// Events and replies.
+    Frontdesk {
+        /// Standard Webhooks secrets (`whsec_...`); all of them sign, so that they can be changed one by one. Not empty.
+        secrets: Vec<Secret>,
+    },
+    /// Chat completions.
+    OpenAi(OpenAiOptions),
+}
+
+/// A language model as the agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenAiOptions {
+    /// What the server wants as bearer token.
+    pub api_key: Option<Secret>,
+    /// Which model to ask for.
+    pub model: String,
+    /// What the model is told about its work.
+    pub instructions: Option<String>,
 }
 
 /// A channel that is ready to run.

@@ -3,6 +3,7 @@
 
 use std::{fmt::Write as _, io::Write as _};
 
+use frontdesk_engine::Protocol;
 use frontdesk_model::StoreDescription;
 
 use crate::{
@@ -26,9 +27,14 @@ fn lines(config: &Config, keys: &Keys, store: &StoreDescription, public_url: &st
     match &config.agent {
         Some(agent) => {
             let signed = keys.agent.as_ref().map(|key| format!(", signed with {}", key.path.display()));
-            line("agent", &format!("{}{}", agent.url.origin().ascii_serialization(), signed.unwrap_or_default()));
+            let spoken = match agent.protocol {
+                Protocol::Frontdesk { .. } => "",
+                Protocol::OpenAi(_) => ", a language model (chat completions)",
+            };
+            let origin = agent.url.origin().ascii_serialization();
+            line("agent", &format!("{origin}{spoken}{}", signed.unwrap_or_default()));
         }
-        None => line("agent", "none: messages are kept, and the desk owns new conversations"),
+        None => line("agent", "none: new conversations belong to teammates"),
     }
     for channel in &config.channels {
         line("channel", &format!("{} ({}), at {public_url}/v1/channels/{}", channel.name, channel.kind, channel.name));

@@ -2,7 +2,7 @@
 //!
 //! * Without any `[tokens.NAME]`: for each channel `<data>/<channel>.token`, a bearer token that may hand in messages and
 //!   read and answer conversations on that channel only.
-//! * With an `[agent]` that has no `secret`: `<data>/agent.secret`, so that events are always signed.
+//! * With an `[agent]` of protocol `frontdesk` that has no `secret`: `<data>/agent.secret`, so that events are always signed.
 //!
 //! A key is written to a new file, made durable and then renamed into place, so that it is there whole or not at all.
 //! A later start reads it again. A key that others could have read is refused instead of used.
@@ -18,10 +18,11 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use frontdesk_engine::Protocol;
 use frontdesk_http::{Scope, TokenGrant};
 use frontdesk_model::{ChannelName, Secret};
 
-use crate::config::Config;
+use crate::config::{Agent, Config};
 
 const TOKEN_PREFIX: &str = "fdt_";
 const TOKEN_LETTERS: usize = 32;
@@ -133,7 +134,8 @@ pub fn provide(config: &Config) -> Result<Keys, KeyError> {
             keys.channels.push(ChannelKey { channel: channel.name.clone(), token, path, origin });
         }
     }
-    if config.agent.as_ref().is_some_and(|agent| agent.secrets.is_empty()) {
+    let unsigned = |agent: &Agent| matches!(&agent.protocol, Protocol::Frontdesk { secrets } if secrets.is_empty());
+    if config.agent.as_ref().is_some_and(unsigned) {
         let path = folder.join("agent.secret");
         let (secret, origin) = read_or_make(folder, &path, is_secret, make_secret)?;
         keys.agent = Some(AgentKey { secret, path, origin });

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use frontdesk_engine::{AgentOptions, ConnectedChannel, Drained, Engine, EngineOptions};
+use frontdesk_engine::{AgentOptions, ConnectedChannel, Drained, Engine, EngineOptions, Protocol};
 use frontdesk_http::HttpOptions;
 use frontdesk_model::{Clock, Store};
 use frontdesk_store::{SqliteOptions, SqliteStore};
@@ -120,14 +120,20 @@ fn open_store(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Store>>
 /// The configured secrets, or the one that was made at the first start.
 fn agent(config: &Config, keys: &Keys) -> Option<AgentOptions> {
     let agent = config.agent.as_ref()?;
-    let made = keys.agent.iter().map(|key| key.secret.clone());
-    let secrets = if agent.secrets.is_empty() { made.collect() } else { agent.secrets.clone() };
+    let protocol = match (&agent.protocol, &keys.agent) {
+        (Protocol::Frontdesk { secrets }, Some(made)) if secrets.is_empty() => {
+            Protocol::Frontdesk { secrets: vec![made.secret.clone()] }
+        }
+        (protocol, _) => protocol.clone(),
+    };
     Some(AgentOptions {
         url: agent.url.clone(),
-        secrets,
+        protocol,
         timeout: agent.timeout,
         history: agent.history,
         concurrency: agent.concurrency,
+        coalesce: agent.coalesce,
+        fallback: agent.fallback,
     })
 }
 

@@ -12,6 +12,7 @@ use frontdesk::{
     config::{Config, Environment},
     registry,
 };
+use frontdesk_engine::Protocol;
 use frontdesk_model::Kind;
 
 fn shipped() -> PathBuf {
@@ -43,28 +44,62 @@ fn the_shipped_configuration_is_fine_without_a_warning() {
     assert_eq!(left, ["channels.toml"], "a check makes nothing");
 }
 
+/// The shipped file with every example switched on but those of the other protocol.
+fn all_switched_on(protocol: &str) -> Config {
+    let (mut table, mut lines) = (String::new(), Vec::new());
+    for line in fs::read_to_string(shipped()).unwrap().lines() {
+        let bare = match line.strip_prefix('#') {
+            Some(rest)
+                if rest.starts_with('[') || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) =>
+            {
+                rest
+            }
+            _ => line,
+        };
+        if bare.starts_with('[') {
+            bare.clone_into(&mut table);
+        }
+        let (key, _) = bare.split_once(" = ").unwrap_or_default();
+        let of_the_other = match (protocol, key) {
+            ("frontdesk", "api_key" | "model" | "instructions") | ("openai", "secret") => table == "[agent]",
+            _ => false,
+        };
+        if key == "protocol" {
+            lines.push(format!("protocol = \"{protocol}\""));
+        } else if !of_the_other {
+            lines.push(bare.to_owned());
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("channels.toml");
+    fs::write(&file, lines.join("\n")).unwrap();
+    fs::write(folder.path().join("instructions.md"), "You help.\n").unwrap();
+    let secret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+    let environment: Environment = [
+        ("FRONTDESK_TOKEN", "0123456789abcdef"),
+        ("AGENT_SECRET", secret),
+        ("SHOP_SECRET", secret),
+        ("MODEL_KEY", "a-key"),
+    ]
+    .into_iter()
+    .collect();
+    Config::load(&file, &environment, registry::kinds()).unwrap_or_else(|refused| panic!("{refused}"))
+}
+
 /// What stands behind a # must work as well as what does not.
 #[test]
 fn the_shipped_configuration_with_every_example_switched_on_is_fine() {
-    let text = fs::read_to_string(shipped()).unwrap();
-    let uncomment = |line: &str| match line.strip_prefix('#') {
-        Some(rest) if rest.starts_with('[') || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) => {
-            rest.to_owned()
-        }
-        _ => line.to_owned(),
-    };
-    let all: Vec<String> = text.lines().map(uncomment).collect();
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("channels.toml");
-    fs::write(&file, all.join("\n")).unwrap();
-    let secret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
-    let environment: Environment =
-        [("FRONTDESK_TOKEN", "0123456789abcdef"), ("AGENT_SECRET", secret), ("SHOP_SECRET", secret)]
-            .into_iter()
-            .collect();
-    let config = Config::load(&file, &environment, registry::kinds()).unwrap_or_else(|refused| panic!("{refused}"));
+    let config = all_switched_on("frontdesk");
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     assert_eq!(config.tokens.len(), 1);
+}
+
+#[test]
+fn the_shipped_configuration_with_a_language_model_switched_on_is_fine() {
+    let config = all_switched_on("openai");
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    let Protocol::OpenAi(model) = config.agent.unwrap().protocol else { panic!("another protocol") };
+    assert_eq!((model.model.as_str(), model.instructions.as_deref()), ("the-model", Some("You help.")));
 }
 
 #[test]

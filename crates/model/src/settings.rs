@@ -35,6 +35,8 @@ pub enum Need {
 pub enum Shape {
     /// Text.
     Text,
+    /// Text of any length up to 64 KiB, or `{ file = ".." }` that holds it.
+    LongText,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// An `http` or `https` address without user information.
@@ -57,7 +59,7 @@ pub enum Shape {
 /// A value that has passed its [`Shape`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Setting {
-    /// Of [`Shape::Text`], [`Shape::Choice`], [`Shape::HttpUrl`].
+    /// Of [`Shape::Text`], [`Shape::LongText`], [`Shape::Choice`], [`Shape::HttpUrl`].
     Text(String),
     /// Of [`Shape::Span`].
     Span(Duration),

@@ -12,7 +12,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use frontdesk_engine::{AgentOptions, ConnectedChannel, Desk, Engine, EngineOptions};
+use frontdesk_engine::{AgentOptions, ConnectedChannel, Desk, Engine, EngineOptions, Protocol};
 use frontdesk_model::*;
 use frontdesk_store::{SqliteOptions, SqliteStore};
 use frontdesk_testkit::clock::TestClock;
@@ -153,10 +153,12 @@ impl World {
         let store = Arc::new(SqliteStore::open(folder.path(), options, shared).unwrap());
         let agent = agent_url.map(|url| AgentOptions {
             url: url.parse().unwrap(),
-            secrets: vec![Secret::new(SECRET.to_owned())],
+            protocol: Protocol::Frontdesk { secrets: vec![Secret::new(SECRET.to_owned())] },
             timeout: Duration::from_secs(5),
             history: 20,
             concurrency: 16,
+            coalesce: Duration::ZERO,
+            fallback: None,
         });
         let engine = start(&store, &clock, &channel, agent.clone()).await;
         let desk = engine.desk();

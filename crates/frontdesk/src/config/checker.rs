@@ -156,6 +156,9 @@ impl Checker<'_> {
         match (key.shape, &value.content) {
             (Shape::Text, Content::Text(text)) => plain_text(text, key).map(Setting::Text),
             (Shape::Text, _) => Err(wanted("text")),
+            (Shape::LongText, Content::Text(text)) => plain_text(text, key).map(Setting::Text),
+            (Shape::LongText, Content::Table(table)) => secrets::text_file(table, self.base).map(Setting::Text),
+            (Shape::LongText, _) => Err(wanted("text")),
             (Shape::Choice(words), Content::Text(text)) => choice(words, text).map(Setting::Text),
             (Shape::Choice(_), _) => Err(wanted("one of a few words")),
             (Shape::HttpUrl, Content::Text(text)) => http_url(text).map(Setting::Text),
@@ -237,6 +240,7 @@ pub(super) fn unknown(sort: &str, written: &str, known: &BTreeSet<&str>, owner: 
 fn example(shape: Shape) -> String {
     match shape {
         Shape::Text => "\"...\"".into(),
+        Shape::LongText => "\"...\" or { file = \"path\" }".into(),
         Shape::Choice(words) => format!("\"{}\"", words.first().copied().unwrap_or_default()),
         Shape::HttpUrl => "\"https://...\"".into(),
         Shape::Span => "\"30 s\"".into(),

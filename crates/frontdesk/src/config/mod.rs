@@ -2,12 +2,13 @@
 //!
 //! The way of a configuration: `source` reads the file and lays the environment over it (`environment`), every value
 //! with its place; `checker` holds each table against the keys it may have, fetching secrets (`secrets`) and reading
-//! spans and sizes (`units`); `sections` and `channels` check what is more than shape. Everything wrong is collected
+//! spans and sizes (`units`); `sections`, `agent` and `channels` check what is more than shape. Everything wrong is collected
 //! as a [`Finding`] with its line, its key and the mend, so that one look at the report mends the whole file.
 //!
 //! What must never be: a value of the configuration in a finding, in a log or in a `Debug` (any of them may be a secret
 //! in the wrong place); a table or key that is silently ignored; a second check further inside.
 
+mod agent;
 mod channels;
 mod checker;
 mod environment;
@@ -26,8 +27,9 @@ use std::{
     time::Duration,
 };
 
+use frontdesk_engine::Protocol;
 use frontdesk_http::TokenGrant;
-use frontdesk_model::{ChannelConfig, ChannelName, Kind, KindName, Secret};
+use frontdesk_model::{ChannelConfig, ChannelName, Kind, KindName};
 use frontdesk_store::Durability;
 use url::Url;
 
@@ -51,7 +53,7 @@ pub struct Config {
     pub tokens: Vec<TokenGrant>,
     /// `[store]`.
     pub store: Store,
-    /// `[agent]`; without it messages wait.
+    /// `[agent]`; without it new conversations belong to teammates.
     pub agent: Option<Agent>,
     /// `[channels.NAME]`, by name; no two speak as the same account.
     pub channels: Vec<ConfiguredChannel>,
@@ -82,27 +84,37 @@ pub struct Store {
 /// The one agent endpoint.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Agent {
-    /// Where events are posted.
+    /// Where events are posted, or the base of a chat-completions server.
     pub url: Url,
-    /// Standard Webhooks secrets, checked; all of them sign. Empty: the one that was made at the first start.
-    pub secrets: Vec<Secret>,
+    /// What is spoken there. Without secrets of its own, `frontdesk` signs with the one that was made at the first start.
+    pub protocol: Protocol,
     /// Longest wait for the first byte of an answer, and between two: 1 s to 10 min.
     pub timeout: Duration,
     /// How many earlier messages go along with an event: at most 200.
     pub history: usize,
     /// At most this many requests at once: 1 to 4096.
     pub concurrency: usize,
+    /// How long a customer may pause before what they wrote goes out: at most a minute.
+    pub coalesce: Duration,
+    /// After how long without an answer a conversation is shown to the desk: 10 s to 24 h.
+    pub fallback: Option<Duration>,
 }
 
 /// Addresses may carry a key in their path or query, so only the host is shown.
 impl fmt::Debug for Agent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let protocol = match &self.protocol {
+            Protocol::Frontdesk { .. } => "frontdesk",
+            Protocol::OpenAi(_) => "openai",
+        };
         f.debug_struct("Agent")
             .field("url", &self.url.origin().ascii_serialization())
-            .field("secrets", &self.secrets)
+            .field("protocol", &protocol)
             .field("timeout", &self.timeout)
             .field("history", &self.history)
             .field("concurrency", &self.concurrency)
+            .field("coalesce", &self.coalesce)
+            .field("fallback", &self.fallback)
             .finish()
     }
 }
@@ -168,7 +180,7 @@ fn assemble(checker: &mut Checker<'_>, file: &Path, content: Content, kinds: &[&
     let server = sections::server(checker, tables.get("server"));
     let tokens = sections::tokens(checker, tables.get("tokens"), &names);
     let store = sections::store(checker, tables.get("store"));
-    let agent = sections::agent(checker, tables.get("agent"));
+    let agent = agent::agent(checker, tables.get("agent"));
     let channels = channels::channels(checker, tables.get("channels"), kinds);
     Some(Config {
         file: file.to_owned(),

@@ -1,4 +1,5 @@
-//! Where secrets come from: text in the file, a variable, a file, a credential of systemd.
+//! Where secrets come from: text in the file, a variable, a file, a credential of systemd. Long texts may stand in files of
+//! their own too.
 //!
 //! Nothing here repeats what the operator wrote, not even the name of a variable: a secret pasted in the wrong place
 //! (`{ env = "whsec_..." }`) is the most common mistake of all.
@@ -66,14 +67,33 @@ fn from_elsewhere(table: &BTreeMap<String, Node>, environment: &Environment, bas
     }
 }
 
+/// A text that stands in a file of its own: `{ file = "path" }`.
+pub(super) fn text_file(table: &BTreeMap<String, Node>, base: &Path) -> Result<String, Wrong> {
+    let mend = "write text, or { file = \"path\" }";
+    let mut entries = table.iter();
+    let (Some((source, node)), None) = (entries.next(), entries.next()) else {
+        return Err(Wrong::new("not exactly one file", mend));
+    };
+    let (Content::Text(name), "file") = (&node.content, source.as_str()) else {
+        return Err(Wrong::new("a text comes from file, and from nothing else", mend));
+    };
+    let base_shown = super::finding::shown_path(base);
+    let (text, _) =
+        read(&base.join(name), "text", &format!("name a file that is there; relative paths start at {base_shown}"))?;
+    if text.trim().is_empty() {
+        return Err(Wrong::new("the file that should hold this text is empty", "write something into it"));
+    }
+    Ok(text)
+}
+
 fn from_file(path: &Path, base: &Path) -> Result<Resolved, Wrong> {
     let base = super::finding::shown_path(base);
-    let (secret, mode) =
-        read(path, &format!("file takes a path, not the secret itself; relative paths start at {base}"))?;
+    let mend = format!("file takes a path, not the secret itself; relative paths start at {base}");
+    let (secret, mode) = read(path, "secret", &mend)?;
     // Readable by the group or by everybody. Not refused: container platforms mount secrets like that.
     let warning = (mode & 0o044 != 0)
         .then(|| Wrong::new("other users may read the file that holds this secret", "chmod 600 the file"));
-    Ok(Resolved { secret, warning })
+    Ok(Resolved { secret: Secret::new(secret), warning })
 }
 
 fn from_credential(name: &str, environment: &Environment) -> Result<Resolved, Wrong> {
@@ -90,13 +110,13 @@ fn from_credential(name: &str, environment: &Environment) -> Result<Resolved, Wr
             "start it as a systemd service with LoadCredential=, or use { file = \"path\" }",
         ));
     };
-    let (secret, _) = read(&Path::new(folder).join(name), "add LoadCredential= for it to the service")?;
-    Ok(Resolved { secret, warning: None })
+    let (secret, _) = read(&Path::new(folder).join(name), "secret", "add LoadCredential= for it to the service")?;
+    Ok(Resolved { secret: Secret::new(secret), warning: None })
 }
 
 /// A file's text without its last line end, and the file's mode.
-fn read(path: &Path, mend: &str) -> Result<(Secret, u32), Wrong> {
-    let refuse = |what: &str| Wrong::new(format!("the file that should hold this secret {what}"), mend);
+fn read(path: &Path, sort: &str, mend: &str) -> Result<(String, u32), Wrong> {
+    let refuse = |what: &str| Wrong::new(format!("the file that should hold this {sort} {what}"), mend);
     // Asked before opening: opening a pipe would wait for a writer.
     match std::fs::metadata(path) {
         Ok(found) if !found.is_file() => return Err(refuse("is not a regular file")),
@@ -115,5 +135,5 @@ fn read(path: &Path, mend: &str) -> Result<(Secret, u32), Wrong> {
     if text.is_empty() {
         return Err(refuse("is empty"));
     }
-    Ok((Secret::new(text.to_owned()), mode))
+    Ok((text.to_owned(), mode))
 }

@@ -1,20 +1,18 @@
-//! Our own sections: their keys, and what is checked about them beyond the shape of a value.
+//! Our own sections but `[agent]`: their keys, and what is checked about them beyond the shape of a value.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use frontdesk_http::{Scope, TokenGrant};
 use frontdesk_model::{ChannelName, Key, Need, Problem, Secret, Shape};
 use frontdesk_store::Durability;
 use url::{Host, Url};
 
 use super::{
-    Agent, Server, Store,
+    Server, Store,
     checker::{Checker, Table, Wrong, unknown},
     finding::{Place, Severity, shown_name},
     source::Node,
@@ -26,21 +24,14 @@ pub(super) const TABLES: [&str; 5] = ["agent", "channels", "server", "store", "t
 const LISTEN: &str = "127.0.0.1:8080";
 const STORE_URL: &str = "sqlite:./data";
 const MIN_FREE: u64 = 256_000_000;
-const TIMEOUT: Duration = Duration::from_secs(30);
-const TIMEOUT_LEAST: Duration = Duration::from_secs(1);
-const TIMEOUT_MOST: Duration = Duration::from_secs(600);
-const HISTORY: u64 = 20;
-const CONCURRENCY: u64 = 256;
 /// Shorter ones can be guessed.
 const TOKEN_LETTERS: usize = 16;
-/// What Standard Webhooks asks of a secret's bytes.
-const WEBHOOK_SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
-const fn optional(name: &'static str, shape: Shape, doc: &'static str) -> Key {
+pub(super) const fn optional(name: &'static str, shape: Shape, doc: &'static str) -> Key {
     Key { name, shape, need: Need::Optional, doc }
 }
 
-const fn required(name: &'static str, shape: Shape, doc: &'static str) -> Key {
+pub(super) const fn required(name: &'static str, shape: Shape, doc: &'static str) -> Key {
     Key { name, shape, need: Need::Required, doc }
 }
 
@@ -64,17 +55,7 @@ pub(super) const STORE: &[Key] = &[
     optional("min_free", Shape::Size, "nothing new is taken when the disk has less left"),
 ];
 
-/// `[agent]`.
-pub(super) const AGENT: &[Key] = &[
-    required("url", Shape::HttpUrl, "where events are posted"),
-    optional("protocol", Shape::Choice(&["frontdesk"]), "what is spoken there"),
-    optional("secret", Shape::Secrets, "what events are signed with, whsec_..."),
-    optional("timeout", Shape::Span, "longest wait for an answer's first byte, and between two"),
-    optional("history", Shape::Whole(0, 200), "how many earlier messages go along"),
-    optional("concurrency", Shape::Whole(1, 4096), "most requests at once"),
-];
-
-fn problem(key: &'static str, what: &str, mend: impl Into<String>) -> Problem {
+pub(super) fn problem(key: &'static str, what: &str, mend: impl Into<String>) -> Problem {
     Problem { key, what: what.into(), mend: mend.into() }
 }
 
@@ -125,7 +106,7 @@ pub(super) fn server(checker: &mut Checker<'_>, node: Option<&Node>) -> Option<S
     Some(Server { listen: listen.ok()?, public_url })
 }
 
-fn in_the_clear(url: &Url) -> bool {
+pub(super) fn in_the_clear(url: &Url) -> bool {
     let loopback = match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -172,58 +153,6 @@ fn sqlite_folder(url: &str, base: &Path) -> Result<PathBuf, Wrong> {
         return refuse("no folder");
     }
     Ok(base.join(folder))
-}
-
-/// `None`: there is no agent, or something is wrong, and the checker knows what.
-pub(super) fn agent(checker: &mut Checker<'_>, node: Option<&Node>) -> Option<Agent> {
-    let Some(node) = node else {
-        let wrong = Wrong::new(
-            "missing: messages are kept and wait, and nobody answers them yet",
-            "add [agent] with url = \"http://...\"",
-        );
-        checker.find(Severity::Warning, &Place::File, "agent", None, wrong);
-        return None;
-    };
-    let mut table = checker.table(node, "agent", AGENT, &[])?;
-    let url = table.settings.text("url").and_then(|text| Url::parse(text).ok());
-    if url.as_ref().is_some_and(in_the_clear) {
-        let what = "not https, so what customers write crosses the network readable";
-        checker.complain(
-            Severity::Warning,
-            &mut table,
-            problem("url", what, "write https://... unless the network is yours alone"),
-        );
-    }
-    let timeout = table.settings.span("timeout").unwrap_or(TIMEOUT);
-    if !(TIMEOUT_LEAST..=TIMEOUT_MOST).contains(&timeout) {
-        checker.complain(
-            Severity::Error,
-            &mut table,
-            problem("timeout", "out of range", "write a span from 1 s to 10 min"),
-        );
-    }
-    let secrets = table.settings.secrets("secret").to_vec();
-    if !secrets.iter().all(is_webhook_secret) {
-        let mend = "write whsec_ and the base64 of 24 to 64 random bytes: echo \"whsec_$(head -c 32 /dev/urandom | base64)\"; \
-                    without the key one is made at the first start";
-        checker.complain(Severity::Error, &mut table, problem("secret", "not a Standard Webhooks secret", mend));
-    }
-    let number = |name, default| usize::try_from(table.settings.number(name).unwrap_or(default)).ok();
-    Some(Agent {
-        url: url?,
-        secrets,
-        timeout,
-        history: number("history", HISTORY)?,
-        concurrency: number("concurrency", CONCURRENCY)?,
-    })
-}
-
-fn is_webhook_secret(secret: &Secret) -> bool {
-    secret
-        .expose()
-        .strip_prefix("whsec_")
-        .and_then(|text| STANDARD.decode(text).ok())
-        .is_some_and(|bytes| WEBHOOK_SECRET_BYTES.contains(&bytes.len()))
 }
 
 /// Every token that is right.

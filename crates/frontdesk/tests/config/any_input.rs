@@ -14,7 +14,7 @@ fn value() -> impl Strategy<Value = String> {
         Just("true".to_owned()),
         Just("2026-01-05T10:00:00Z".to_owned()),
         Just("inf".to_owned()),
-        "'(30 s|2 min|25 MB|http://[a-z]{0,5}|sqlite:[./a-z]{0,8}|agent|post|strict)'",
+        "'(30 s|2 min|25 MB|http://[a-z]{0,5}|sqlite:[./a-z]{0,8}|agent|post|strict|openai)'",
     ];
     leaf.prop_recursive(3, 12, 4, |inner| {
         prop_oneof![
@@ -29,7 +29,7 @@ fn value() -> impl Strategy<Value = String> {
 
 fn table() -> impl Strategy<Value = String> {
     let names = "(server|store|agent|tokens|channels|tokens\\.[a-zA-Z]{1,3}|channels\\.[a-z]{1,3}|\"[a-z.\\[\\]0-9]{0,6}\"|[a-z]{1,6})";
-    let keys = "(listen|public_url|url|durability|min_free|protocol|secret|timeout|history|token|scopes|channels|kind|deliver_url|retries|allowed|mode|\"[ -!#-\\[\\]-~]{0,6}\"|[a-z]{1,9})";
+    let keys = "(listen|public_url|url|durability|min_free|protocol|secret|api_key|model|instructions|coalesce|fallback|timeout|history|token|scopes|channels|kind|deliver_url|retries|allowed|mode|\"[ -!#-\\[\\]-~]{0,6}\"|[a-z]{1,9})";
     let tables = (names, prop::collection::btree_map(keys, value(), 0..6));
     (any::<bool>(), tables).prop_map(|(many, (name, keys))| {
         let lines: Vec<String> = keys.into_iter().map(|(key, value)| format!("{key} = {value}\n")).collect();

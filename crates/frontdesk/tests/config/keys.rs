@@ -84,6 +84,11 @@ fn nothing_is_made_where_the_configuration_says_it() {
     );
     assert_eq!(keys(&folder).unwrap(), Keys::default());
     assert!(!folder.path("data").exists());
+    let model = Folder::new(
+        &format!("{BARE}[tokens.a]\ntoken = \"0123456789abcdef\"\nscopes = [\"agent\"]\n")
+            .replace("[agent]\n", "[agent]\nprotocol = \"openai\"\nmodel = \"m\"\n"),
+    );
+    assert_eq!(keys(&model).unwrap(), Keys::default(), "nothing is signed for a chat-completions server");
     let no_agent = Folder::new("[channels.shop]\nkind = \"post\"\n");
     assert_eq!(keys(&no_agent).unwrap().agent, None);
 }

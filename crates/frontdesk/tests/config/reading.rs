@@ -3,7 +3,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use frontdesk::config::{Config, Environment, locate};
+use frontdesk_engine::{OpenAiOptions, Protocol};
 use frontdesk_http::Scope;
+use frontdesk_model::Secret;
 use frontdesk_store::Durability;
 
 use crate::world::{Folder, Post, short};
@@ -24,7 +26,7 @@ fn an_empty_file_is_a_configuration_of_defaults_with_warnings() {
     assert_eq!(
         warnings,
         [
-            "file [agent] -: missing: messages are kept and wait, and nobody answers them yet",
+            "file [agent] -: missing: new conversations belong to teammates, and stay theirs until they are handed over (owner: agent)",
             "file [channels] -: no channel, so nothing can come in"
         ]
     );
@@ -55,6 +57,8 @@ secret = "{WHSEC}"
 timeout = "10 min"
 history = 0
 concurrency = 4096
+coalesce = "60 s"
+fallback = "24 h"
 [channels.shop]
 kind = "post"
 deliver_url = "https://shop.example.com/x?y=z"
@@ -84,12 +88,41 @@ mode = "push"
     let agent = config.agent.unwrap();
     assert_eq!(agent.url.as_str(), "http://127.0.0.1:8081/");
     assert_eq!((agent.timeout, agent.history, agent.concurrency), (Duration::from_secs(600), 0, 4096));
-    assert_eq!(agent.secrets[0].expose(), WHSEC);
+    assert_eq!((agent.coalesce, agent.fallback), (Duration::from_secs(60), Some(Duration::from_secs(86_400))));
+    assert_eq!(agent.protocol, Protocol::Frontdesk { secrets: vec![Secret::new(WHSEC.to_owned())] });
     assert_eq!((config.channels[0].name.as_str(), config.channels[0].kind.as_str()), ("shop", "post"));
     let seen = format!("{:?}", config.channels[0].config);
     for wanted in ["https://shop.example.com/x?y=z", "Span(120s)", "Number(7)", "Number(9)", "Switch(false)", "push"] {
         assert!(seen.contains(wanted), "{wanted} in {seen}");
     }
+}
+
+#[test]
+fn a_language_model_has_its_own_keys_and_more_time() {
+    let folder = Folder::new(
+        r#"
+[agent]
+url = "https://models.example.com/v1"
+protocol = "openai"
+api_key = { env = "MODEL_KEY" }
+model = "some/model:latest"
+instructions = { file = "instructions.md" }
+[channels.shop]
+kind = "post"
+"#,
+    );
+    folder.put("instructions.md", "You sell bicycles.\nBe kind.\n".as_bytes(), 0o644);
+    let config = folder.load(&[("MODEL_KEY", "k-c4n4ry")]).unwrap();
+    assert!(config.warnings.is_empty(), "instructions are no secret: {:?}", config.warnings);
+    let agent = config.agent.unwrap();
+    assert!(!format!("{agent:?}").contains("c4n4ry"));
+    assert_eq!((agent.timeout, agent.coalesce, agent.fallback), (Duration::from_secs(120), Duration::ZERO, None));
+    let wanted = OpenAiOptions {
+        api_key: Some(Secret::new("k-c4n4ry".into())),
+        model: "some/model:latest".into(),
+        instructions: Some("You sell bicycles.\nBe kind.".into()),
+    };
+    assert_eq!(agent.protocol, Protocol::OpenAi(wanted));
 }
 
 #[test]
@@ -112,7 +145,8 @@ fn the_environment_overrides_the_file_and_reaches_into_maps() {
         ])
         .unwrap();
     assert_eq!(config.server.listen.port(), 2);
-    assert_eq!(config.agent.unwrap().secrets[0].expose(), WHSEC);
+    let secrets = vec![Secret::new(WHSEC.to_owned())];
+    assert_eq!(config.agent.unwrap().protocol, Protocol::Frontdesk { secrets });
     let names: Vec<&str> = config.channels.iter().map(|channel| channel.name.as_str()).collect();
     assert_eq!(names, ["new", "shop"]);
     let shop = format!("{:?}", config.channels[1].config);
@@ -182,7 +216,51 @@ fn each_mistake_is_named_at_its_line() {
         ("[store]\nmin_free = 1.5\n", &["2 [store] min_free: a fraction stands where a size belongs"]),
         ("[store]\nmin_free = 2026-01-05\n", &["2 [store] min_free: a date or time stands where a size belongs"]),
         ("[agent]\n", &["1 [agent] url: missing"]),
-        ("[agent]\nurl = \"http://localhost\"\nprotocol = \"openai\"\n", &["3 [agent] protocol: unknown word"]),
+        (
+            "[agent]\nurl = \"http://localhost\"\nprotocol = \"open-ai\"\nmodel = \"m\"\n",
+            &["3 [agent] protocol: unknown word; did you mean \"openai\"?"],
+        ),
+        ("[agent]\nurl = \"http://localhost\"\nprotocol = \"openai\"\n", &["1 [agent] model: missing"]),
+        ("[agent]\nprotocol = \"openai\"\nmodel = \"m\"\n", &["1 [agent] url: missing"]),
+        (
+            "[agent]\nurl = \"http://localhost\"\nprotocol = \"openai\"\nmodel = 4\n",
+            &["4 [agent] model: a number stands where text belongs"],
+        ),
+        (
+            "[agent]\nurl = \"http://localhost\"\nprotocol = \"openai\"\nmodel = \"m\"\nsecret = \"short\"\n",
+            &["5 [agent] secret: a key of protocol = \"frontdesk\" only"],
+        ),
+        (
+            "[agent]\nurl = \"http://localhost\"\napi_key = \"k\"\nmodel = \"m\"\ninstructions = \"i\"\n",
+            &[
+                "3 [agent] api_key: a key of protocol = \"openai\" only",
+                "4 [agent] model: a key of protocol = \"openai\" only",
+                "5 [agent] instructions: a key of protocol = \"openai\" only",
+            ],
+        ),
+        (
+            "[agent]\nurl = \"http://localhost\"\nprotocol = \"openai\"\nmodel = \"m\"\napi_key = \"Bearer k\"\n",
+            &["5 [agent] api_key: white space or other characters that no header carries"],
+        ),
+        (
+            "[agent]\nurl = \"http://localhost\"\nprotocol = \"openai\"\nmodel = \"m\"\napi_key = [\"a\", \"b\"]\n",
+            &["5 [agent] api_key: several keys"],
+        ),
+        (
+            "[agent]\nurl = \"http://localhost\"\nprotocol = \"openai\"\nmodel = \"m\"\ninstructions = 3\n",
+            &["5 [agent] instructions: a number stands where text belongs"],
+        ),
+        (
+            "[agent]\nurl = \"http://localhost\"\nprotocol = \"openai\"\nmodel = \"m\"\ninstructions = { env = \"A\" }\n",
+            &["5 [agent] instructions: a text comes from file, and from nothing else"],
+        ),
+        (
+            "[agent]\nurl = \"http://localhost\"\nprotocol = \"openai\"\nmodel = \"m\"\ninstructions = { file = \"not-there\" }\n",
+            &["5 [agent] instructions: the file that should hold this text does not exist"],
+        ),
+        ("[agent]\nurl = \"http://localhost\"\ncoalesce = \"61 s\"\n", &["3 [agent] coalesce: out of range"]),
+        ("[agent]\nurl = \"http://localhost\"\nfallback = \"9 s\"\n", &["3 [agent] fallback: out of range"]),
+        ("[agent]\nurl = \"http://localhost\"\nfallback = \"25 h\"\n", &["3 [agent] fallback: out of range"]),
         ("[agent]\nurl = \"http://localhost\"\ntimeout = \"0 s\"\n", &["3 [agent] timeout: out of range"]),
         ("[agent]\nurl = \"http://localhost\"\ntimeout = \"11 min\"\n", &["3 [agent] timeout: out of range"]),
         (

@@ -27,7 +27,7 @@ durability = "strictly"
 min_free = "lots"
 
 [agent]
-protocol = "openai"
+protocol = "openia"
 secret = { env = "NOT_THERE" }
 timeout = "1 h"
 history = 1000

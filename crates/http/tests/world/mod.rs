@@ -23,7 +23,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use frontdesk_engine::{AgentOptions, ConnectedChannel, Engine, EngineOptions};
+use frontdesk_engine::{AgentOptions, ConnectedChannel, Engine, EngineOptions, Protocol};
 use frontdesk_http::{Front, HttpOptions, Limits, MountedChannel, Scope, TokenGrant};
 use frontdesk_model::*;
 use frontdesk_store::{SqliteOptions, SqliteStore};
@@ -77,10 +77,14 @@ impl World {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let agent = AgentOptions {
             url: url.parse().unwrap(),
-            secrets: vec![Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned())],
+            protocol: Protocol::Frontdesk {
+                secrets: vec![Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned())],
+            },
             timeout: Duration::from_secs(5),
             history: 20,
             concurrency: 16,
+            coalesce: Duration::ZERO,
+            fallback: None,
         };
         Self::build(Limits::default(), Some(agent)).await
     }
