@@ -17,7 +17,9 @@ pub(crate) mod openai;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use frontdesk_model::{Claim, Direction, Effect, Guard, Lane, Message, MessageRecord, Owner, Progress, Then, Waiting};
+use frontdesk_model::{
+    Claim, Direction, Effect, Guard, Lane, Message, MessageRecord, Owner, Progress, Take, Then, Waiting,
+};
 
 use crate::{
     health::{Admit, Backoff, Blow, Errand, ProbeGuard, Turned},
@@ -118,9 +120,10 @@ impl AgentWork {
         if self.options.history == 0 || claim.event.seq.0 <= 1 {
             return Ok(Vec::new());
         }
-        let earlier =
-            self.shared.store.messages(claim.conversation.id, Some(claim.event.seq), self.options.history).await;
-        let mut history = earlier.map_err(|_| "the history cannot be read")?.unwrap_or_default();
+        let take = Take { rows: self.options.history, bytes: usize::MAX };
+        let earlier = self.shared.store.messages(claim.conversation.id, Some(claim.event.seq), take).await;
+        let mut history =
+            earlier.map_err(|_| "the history cannot be read")?.map(|slice| slice.data).unwrap_or_default();
         history.reverse();
         Ok(history)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use frontdesk_model::{
     Append, Applied, Conversation, ConversationFilter, ConversationId, DeadLetter, DeadLetterEnd, DeadLetterId,
     DeliveryStatus, Effect, Event, Guard, Lane, MessageId, MessageRecord, Owner, Page, PageRequest, PartState, Requeue,
-    Room, Seq, Status, StoreError, Version,
+    Room, Seq, Slice, Status, StoreError, Take, Version,
 };
 
 use crate::{
@@ -165,10 +165,8 @@ impl Desk {
     /// It does not exist, a page that no answer gave, or the store is not there.
     pub async fn messages(&self, id: ConversationId, page: PageRequest) -> Result<Page<MessageRecord>, DeskError> {
         let before = page.page.as_deref().map(read_seq).transpose()?;
-        let found = self.shared.store.messages(id, before, page.limit.saturating_add(1)).await?;
-        let mut data = found.ok_or(DeskError::NotFound("conversation"))?;
-        let more = data.len() > page.limit;
-        data.truncate(page.limit);
+        let found = self.shared.store.messages(id, before, whole(page.limit)).await?;
+        let Slice { data, more } = found.ok_or(DeskError::NotFound("conversation"))?;
         let next = if more { data.last().map(|row| row.seq.to_string()) } else { None };
         Ok(Page { data, next })
     }
@@ -179,10 +177,8 @@ impl Desk {
     /// It does not exist, a page that no answer gave, or the store is not there.
     pub async fn events(&self, id: ConversationId, page: PageRequest) -> Result<Page<Event>, DeskError> {
         let after = page.page.as_deref().map_or(Ok(Seq::ZERO), read_seq)?;
-        let found = self.shared.store.events(id, after, page.limit.saturating_add(1)).await?;
-        let mut data = found.ok_or(DeskError::NotFound("conversation"))?;
-        let more = data.len() > page.limit;
-        data.truncate(page.limit);
+        let found = self.shared.store.events(id, after, whole(page.limit)).await?;
+        let Slice { data, more } = found.ok_or(DeskError::NotFound("conversation"))?;
         let next = if more { data.last().map(|row| row.seq.to_string()) } else { None };
         Ok(Page { data, next })
     }
@@ -306,7 +302,8 @@ impl Desk {
         end: DeadLetterEnd,
     ) -> Result<(), DeskError> {
         let operation = self.shared.ids.operation();
-        let applied = self.shared.store.requeue(Requeue { operation, dead_letter: id, effects, end }).await?;
+        let applied =
+            self.shared.store.requeue(Requeue { operation, dead_letter: id, guards: Vec::new(), effects, end }).await?;
         match applied {
             Applied::Done { .. } => Ok(()),
             _ => Err(DeskError::NotFound("dead letter")),
@@ -316,8 +313,9 @@ impl Desk {
     /// Parts that are not out become ready again; those that are stay out.
     async fn undo_failure(&self, letter: &DeadLetter) -> Result<Vec<Effect>, DeskError> {
         let after = Seq(letter.seq.0.saturating_sub(1));
-        let events = self.shared.store.events(letter.conversation, after, 1).await?.unwrap_or_default();
-        let Some(message) = events.first().and_then(|event| event.body.message()) else {
+        let events = self.shared.store.events(letter.conversation, after, whole(1)).await?;
+        let first = events.and_then(|events| events.data.into_iter().next());
+        let Some(message) = first.as_ref().and_then(|event| event.body.message()) else {
             return Err(DeskError::Invalid("the message of this dead letter is gone".into()));
         };
         let mut effects = vec![Effect::SetDelivery { message: message.id, status: DeliveryStatus::Queued }];
@@ -344,7 +342,7 @@ impl Desk {
         effects: Vec<Effect>,
     ) -> Result<Version, DeskError> {
         let operation = self.shared.ids.operation();
-        let append = Append { operation, conversation, guards, effects };
+        let append = Append { operation, conversation, once: None, guards, effects };
         let mut applied = self.shared.store.append(append.clone()).await;
         if matches!(applied, Err(StoreError::Unavailable(_))) {
             // It may have run: the same operation once more tells, and does nothing twice.
@@ -354,9 +352,15 @@ impl Desk {
             Applied::Done { version, .. } => Ok(version),
             Applied::Guarded { failed: Guard::OwnerIs(_), version } => Err(DeskError::TakenOver { version }),
             Applied::Guarded { version, .. } => Err(DeskError::VersionConflict { version }),
-            Applied::LeaseLost | Applied::NotFound => Err(DeskError::NotFound("conversation")),
+            Applied::Repeated { version, .. } => Ok(version),
+            Applied::LeaseLost | Applied::NotFound | Applied::KeyReused => Err(DeskError::NotFound("conversation")),
         }
     }
+}
+
+/// So many rows, however large.
+fn whole(rows: usize) -> Take {
+    Take { rows, bytes: usize::MAX }
 }
 
 fn read_seq(page: &str) -> Result<Seq, DeskError> {

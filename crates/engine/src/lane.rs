@@ -228,12 +228,15 @@ impl Lease {
 
     /// Writes under the claim. Repeats the same operation while the store does not answer and the lease lasts.
     pub(crate) async fn settle(&self, guards: Vec<Guard>, effects: Vec<Effect>, then: Then) -> Result<Settled, Lost> {
-        let settle = Settle { operation: self.shared.ids.operation(), claim: self.claim, guards, effects, then };
+        let settle =
+            Settle { operation: self.shared.ids.operation(), claim: self.claim, guards, effects, then, next: None };
         loop {
-            match self.shared.store.settle(settle.clone()).await {
+            match self.shared.store.settle(settle.clone()).await.map(|settled| settled.applied) {
                 Ok(Applied::Done { .. }) => return Ok(Settled::Done),
                 Ok(Applied::Guarded { .. }) => return Ok(Settled::Guarded),
-                Ok(Applied::LeaseLost | Applied::NotFound) => return Err(Lost),
+                Ok(Applied::LeaseLost | Applied::NotFound | Applied::Repeated { .. } | Applied::KeyReused) => {
+                    return Err(Lost);
+                }
                 Err(error) => self.wait_or_lose(&error).await?,
             }
         }

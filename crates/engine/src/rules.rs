@@ -63,6 +63,7 @@ impl Arrival<'_> {
             external_id: Some(envelope.external_id),
             content: envelope.content,
             reply_to: None,
+            private: false,
             auto_generated: envelope.auto_generated,
             sent_at: envelope.sent_at,
             received_at: self.now,
@@ -97,7 +98,7 @@ impl Arrival<'_> {
         if waits_for_answer {
             effects.push(Effect::MarkUnanswered);
         }
-        (CommitInbound { thread: self.thread, dedupe, message: accepted.message, new, effects }, accepted)
+        (CommitInbound { thread: self.thread, dedupe, message: accepted.message, new, effects, claim: None }, accepted)
     }
 
     fn contact(&self, envelope: &Envelope) -> Contact {
@@ -170,6 +171,7 @@ impl ReplyRules<'_> {
             external_id: None,
             content: said.content.clone(),
             reply_to: said.reply_to,
+            private: false,
             auto_generated: false,
             sent_at: Some(self.now),
             received_at: self.now,
@@ -233,7 +235,15 @@ impl ReplyRules<'_> {
         Effect::Append {
             id: self.ids.event(self.now, self.conversation.id.partition()),
             at: self.now,
-            body: EventBody::ConversationUpdated { by: voice.name(), status, owner, attention, reason },
+            body: EventBody::ConversationUpdated {
+                by: voice.name(),
+                status,
+                owner,
+                attention,
+                assignee: self.conversation.assignee.clone(),
+                snoozed_until: self.conversation.snoozed_until,
+                reason,
+            },
             wakes: Vec::new(),
             status: None,
         }
@@ -310,6 +320,7 @@ impl DeadWork<'_> {
             lane: self.lane,
             seq: self.event.seq,
             event: self.event.id,
+            batch_from: None,
             channel: self.conversation.channel.clone(),
             reason: self.reason,
             attempts: self.attempts,

@@ -164,13 +164,15 @@ impl<'a> From<&'a Event> for EventView<'a> {
                 parts: *parts,
                 error: error.as_deref(),
             },
-            EventBody::ConversationUpdated { by, status, owner, attention, reason } => EventDataView::Conversation {
-                by,
-                status: *status,
-                owner: *owner,
-                attention: *attention,
-                reason: reason.as_deref(),
-            },
+            EventBody::ConversationUpdated { by, status, owner, attention, reason, .. } => {
+                EventDataView::Conversation {
+                    by,
+                    status: *status,
+                    owner: *owner,
+                    attention: *attention,
+                    reason: reason.as_deref(),
+                }
+            }
         };
         Self { id: of.id, seq: of.seq, kind: of.body.kind(), timestamp: of.at, data }
     }

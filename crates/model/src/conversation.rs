@@ -34,6 +34,8 @@ pub enum Attention {
     DeadLetter,
     /// The agent handed it over.
     Handoff,
+    /// The agent has not answered in time.
+    Fallback,
 }
 
 /// One ordered thread on a channel.
@@ -51,6 +53,12 @@ pub struct Conversation {
     pub owner: Owner,
     /// Why the desk should look, if it should.
     pub attention: Option<Attention>,
+    /// The teammate who looks after it, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assignee: Option<String>,
+    /// Until when it sleeps. Left when that moment comes, when a contact writes and when the status is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snoozed_until: Option<Timestamp>,
     /// See [`Version`].
     pub version: Version,
     /// Its subject, on channels that have one.
@@ -61,12 +69,30 @@ pub struct Conversation {
     pub last_seq: Seq,
     /// The first message of a contact that nobody has answered.
     pub unanswered_from: Option<Seq>,
+    /// By when that message should be answered; the desk is asked to look when it is not. Goes with `unanswered_from`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_by: Option<Timestamp>,
+    /// When our side first answered a contact here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_answered_at: Option<Timestamp>,
+    /// The messages that the agent is asked about together, fixed before the first attempt at them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
     /// Replies discarded since the agent was last told.
     pub discarded: Vec<MessageId>,
     /// When its first message was received.
     pub created_at: Timestamp,
     /// When its log last grew.
     pub updated_at: Timestamp,
+}
+
+/// Consecutive events that go to the agent as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// The first.
+    pub from: Seq,
+    /// The last, under whose id they go.
+    pub through: Seq,
 }
 
 /// A person on the other side.

@@ -40,7 +40,7 @@ pub enum EventBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
-    /// Status, owner or attention changed.
+    /// Status, owner, assignee, attention or snooze changed.
     #[serde(rename = "conversation.updated")]
     ConversationUpdated {
         /// Who changed it: `agent`, `system`, or a teammate's or token's name.
@@ -51,6 +51,12 @@ pub enum EventBody {
         owner: Owner,
         /// The attention now.
         attention: Option<Attention>,
+        /// The assignee now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        assignee: Option<String>,
+        /// Until when it sleeps now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        snoozed_until: Option<Timestamp>,
         /// Why, as whoever changed it said.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
@@ -75,6 +81,12 @@ impl EventBody {
             Self::MessageCreated { message } => Some(message),
             _ => None,
         }
+    }
+
+    /// Whether it is a contact's message that somebody on our side should answer: what a program wrote by itself is not.
+    #[must_use]
+    pub fn waits_for_answer(&self) -> bool {
+        self.message().is_some_and(|message| message.direction == Direction::Inbound && !message.auto_generated)
     }
 
     /// Whether a contact did it.

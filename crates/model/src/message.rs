@@ -21,6 +21,9 @@ pub struct Message {
     /// The message it answers, when the platform or the agent says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
+    /// Only our side sees it: it is never sent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub private: bool,
     /// What a program wrote by itself (an out-of-office note). Never answered automatically.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub auto_generated: bool,

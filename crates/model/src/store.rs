@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, Attention, ChannelName, ClaimId, Contact, ContactId, Conversation, ConversationId, DeadLetterId,
+    AccountId, Attention, Batch, ChannelName, ClaimId, Contact, ContactId, Conversation, ConversationId, DeadLetterId,
     DedupeKey, DeliveryStatus, Event, EventBody, EventId, FrozenPart, KindName, Message, MessageId, OperationId, Owner,
     Secret, Seq, Status, ThreadKey, Timestamp, Version,
 };
@@ -32,11 +32,13 @@ use crate::{
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Takes one inbound message, atomically: known `dedupe`: nothing changes and the first answer is repeated;
-    /// else finds the thread's conversation or makes one of `new`, then applies `effects` to it.
+    /// else finds the thread's conversation or makes one of `new`, then applies `effects` to it, then claims as `claim` asks.
     /// Two calls for one thread are carried out one after the other.
     async fn commit_inbound(&self, inbound: CommitInbound) -> Result<Committed, StoreError>;
 
-    /// Changes a conversation without a claim: a reply through the API, a change of status.
+    /// Changes a conversation without a claim: a reply through the API, a change of status. A known [`Once::key`] is looked at
+    /// before anything else but the operation id, whichever conversation it was used in: before the guards, and before it is
+    /// known whether there is such a conversation or room for anything.
     async fn append(&self, append: Append) -> Result<Applied, StoreError>;
 
     /// Claims up to `limit` due lanes of one kind, the longest due first, each for `lease`. Nobody else is given a claimed lane
@@ -48,14 +50,28 @@ pub trait Store: Send + Sync {
     async fn renew(&self, claim: ClaimId, lease: Duration) -> Result<Held, StoreError>;
 
     /// Applies effects under a claim and then, in the same step, keeps the claim or ends it, moving the lane past its
-    /// event. Must work on a full disk, as far as reserved space goes.
-    async fn settle(&self, settle: Settle) -> Result<Applied, StoreError>;
+    /// event, and claims as `next` asks. A repetition hands the same claim out again while it lasts, and none after. Must
+    /// work on a full disk, as far as reserved space goes.
+    async fn settle(&self, settle: Settle) -> Result<Settled, StoreError>;
 
     /// Ends a claim without moving past its event: the lane is due again at `until`. Must work on a full disk.
     async fn release(&self, release: Release) -> Result<Held, StoreError>;
 
     /// Makes every lane that was released with this `waiting` due now. Returns how many.
     async fn wake(&self, waiting: Waiting) -> Result<u64, StoreError>;
+
+    /// Conversations for which a moment has come: `snoozed_until` or `answer_by`, whichever is earlier, is now or past.
+    /// At most `limit`, the longest past first. They are here until an effect changes that moment: claims have no part in it.
+    async fn timers(&self, limit: usize) -> Result<Timers, StoreError>;
+
+    /// What was added to any log after a position, in one order that never changes: what is read once is never before what is
+    /// read later, and nothing comes in between afterwards. `after` is a `position` that an earlier answer gave (else
+    /// refused); without it the answer holds no change and the present end. Stays within `take`, but gives at least one
+    /// change if the filter finds one, so a long backlog is read page by page.
+    async fn changes(&self, after: Option<String>, filter: ChangeFilter, take: Take) -> Result<Changes, StoreError>;
+
+    /// How much there is of everything, for the operator.
+    async fn census(&self) -> Result<Census, StoreError>;
 
     /// One conversation.
     async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError>;
@@ -72,11 +88,11 @@ pub trait Store: Send + Sync {
         &self,
         id: ConversationId,
         before: Option<Seq>,
-        limit: usize,
-    ) -> Result<Option<Vec<MessageRecord>>, StoreError>;
+        take: Take,
+    ) -> Result<Option<Slice<MessageRecord>>, StoreError>;
 
     /// A conversation's log in order, after `after`. `None`: no such conversation.
-    async fn events(&self, id: ConversationId, after: Seq, limit: usize) -> Result<Option<Vec<Event>>, StoreError>;
+    async fn events(&self, id: ConversationId, after: Seq, take: Take) -> Result<Option<Slice<Event>>, StoreError>;
 
     /// One message, with what became of it.
     async fn message(&self, id: MessageId) -> Result<Option<(ConversationId, MessageRecord)>, StoreError>;
@@ -93,7 +109,7 @@ pub trait Store: Send + Sync {
     /// One dead letter.
     async fn dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, StoreError>;
 
-    /// Ends a dead letter: applies `effects` to its conversation and removes it, and for [`DeadLetterEnd::Replay`] makes its
+    /// Ends a dead letter: checks `guards`, applies `effects` to its conversation and removes it, and for [`DeadLetterEnd::Replay`] makes its
     /// lane due with its event once more, before the lane's other events. Unknown (or already ended by another
     /// operation): [`Applied::NotFound`].
     async fn requeue(&self, requeue: Requeue) -> Result<Applied, StoreError>;
@@ -171,14 +187,40 @@ pub enum Effect {
     SetAttention(Option<Attention>),
     /// Why the desk should look, unless it has a reason already.
     AddAttention(Attention),
+    /// Takes the attention away where it is this one.
+    ClearAttentionIf(Attention),
     /// Takes the attention away where it is [`Attention::DeadLetter`] and the conversation has no other dead letter than the
     /// one that this verb ends.
     ClearDeadLetterAttention,
+    /// Who looks after it.
+    SetAssignee(Option<String>),
+    /// Until when it sleeps.
+    SetSnooze(Option<Timestamp>),
+    /// By when the first unanswered message should be answered, whatever was set before; nothing is set where nothing waits
+    /// for an answer.
+    SetAnswerBy(Option<Timestamp>),
+    /// Like [`Effect::SetAnswerBy`], where none is set yet and this one owns the conversation (by then: an effect before it
+    /// counts).
+    StartAnswerBy {
+        /// Who has to own it.
+        only_if_owner: Owner,
+        /// The moment.
+        at: Timestamp,
+    },
+    /// Our side has answered, for the first time unless it did before.
+    NoteAnswered(Timestamp),
+    /// The events that the agent is asked about together; `None` when it has answered.
+    SetBatch(Option<Batch>),
+    /// The agent lane has done with its own events up to here, as if it had been given each, and goes on behind them, at once if
+    /// it had been parked. Replays that were asked for stay. No step back; refused beyond the log's end.
+    AgentDoneThrough(Seq),
     /// The contact is recorded (again) and one of the conversation's participants.
     PutParticipant(Contact),
     /// The last event appended is the first that waits for an answer, unless an earlier one does.
     MarkUnanswered,
-    /// Everything up to here is answered; what waits now is the contact's first message after it. `None`: up to the end.
+    /// Everything up to here is answered; what waits now, where anything waited, is the first message after it that
+    /// [waits for an answer](EventBody::waits_for_answer) at all, unless an even later one was the first already. `None`: up
+    /// to the end. When nothing waits any more, `answer_by` is gone too; else it stays.
     AnsweredThrough(Option<Seq>),
     /// The agent lane goes on at the first unanswered message, or at the end when there is none.
     RewindAgentToUnanswered,
@@ -235,6 +277,10 @@ pub enum Guard {
     OwnerIs(Owner),
     /// The message's parts are not frozen yet.
     NotFrozen(MessageId),
+    /// It sleeps until exactly this moment.
+    SnoozedUntil(Timestamp),
+    /// It should be answered by exactly this moment.
+    AnswerBy(Timestamp),
 }
 
 /// One inbound message.
@@ -250,6 +296,18 @@ pub struct CommitInbound {
     pub new: NewConversation,
     /// What happens to the conversation.
     pub effects: Vec<Effect>,
+    /// Claims a lane in the same step.
+    pub claim: Option<ClaimNext>,
+}
+
+/// Claims a lane of the conversation that a verb changes, if after its effects the lane is due and nobody has it. Of several
+/// events, it is given the one that a [`Store::claim`] would have been given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClaimNext {
+    /// Which kind.
+    pub lane: Lane,
+    /// For how long, counted from when the store takes the request.
+    pub lease: Duration,
 }
 
 /// A conversation that may have to be made.
@@ -268,7 +326,7 @@ pub struct NewConversation {
 }
 
 /// What became of an inbound message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Committed {
     /// Taken.
     New {
@@ -276,6 +334,8 @@ pub enum Committed {
         conversation: ConversationId,
         /// Its event's place.
         seq: Seq,
+        /// The claim that was asked for, if the lane could be had.
+        claim: Option<Box<Claim>>,
     },
     /// Here before; nothing changed.
     Duplicate {
@@ -293,10 +353,25 @@ pub struct Append {
     pub operation: OperationId,
     /// Of which conversation.
     pub conversation: ConversationId,
+    /// The caller's own mark of this request, so that it has its effects once however often it comes.
+    pub once: Option<Once>,
     /// What must hold.
     pub guards: Vec<Guard>,
     /// What changes.
     pub effects: Vec<Effect>,
+}
+
+/// Makes a request that a caller may repeat have its effects once. Kept only if it had them, as it was when it had them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Once {
+    /// Names the request; a keyed hash.
+    pub key: [u8; 32],
+    /// What the request says; a keyed hash. The same key with another one is refused.
+    pub fingerprint: [u8; 32],
+    /// What a repeat is answered, beside the version.
+    pub answer: String,
+    /// For how long it is kept, at least; afterwards it is forgotten some time.
+    pub keep: Duration,
 }
 
 /// What became of a change.
@@ -316,6 +391,17 @@ pub enum Applied {
         /// The present version.
         version: Version,
     },
+    /// The same request had its effects before; nothing changed.
+    Repeated {
+        /// In which conversation it had them.
+        conversation: ConversationId,
+        /// The version after it, then.
+        version: Version,
+        /// What [`Once::answer`] was.
+        answer: String,
+    },
+    /// The key was used before, for a request that said something else; nothing changed.
+    KeyReused,
     /// The claim is not (or no longer) the lane's; nothing changed.
     LeaseLost,
     /// No such conversation or dead letter; nothing changed.
@@ -379,6 +465,8 @@ pub struct Claim {
     pub event: Event,
     /// Whether a replay asked for it.
     pub turn: Turn,
+    /// On a replay: where the batch began that the dead letter was about.
+    pub batch_from: Option<Seq>,
     /// What earlier claims of this event left behind; new for a new event.
     pub progress: Progress,
     /// Who wrote the event's message, for an inbound one.
@@ -465,6 +553,17 @@ pub struct Settle {
     pub effects: Vec<Effect>,
     /// What becomes of the claim, where the guards hold.
     pub then: Then,
+    /// Claims another lane of the conversation in the same step, where the guards hold.
+    pub next: Option<ClaimNext>,
+}
+
+/// What became of a settling write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// Its effects.
+    pub applied: Applied,
+    /// The claim that was asked for, if the lane could be had.
+    pub next: Option<Box<Claim>>,
 }
 
 /// What becomes of a claim when its effects are applied.
@@ -516,6 +615,109 @@ pub struct ConversationFilter {
     pub channels: Vec<ChannelName>,
     /// Only with this attention.
     pub attention: Option<Attention>,
+    /// Only of this owner.
+    pub owner: Option<Owner>,
+    /// Only with this assignee.
+    pub assignee: Option<String>,
+    /// Only those that this contact takes part in.
+    pub contact: Option<ContactId>,
+}
+
+/// How much of a list one answer may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Take {
+    /// At most this many rows; at least 1.
+    pub rows: usize,
+    /// No further row once those taken hold more than this many bytes, about as stored. The first row is always taken, so an
+    /// answer holds at most this much and one row.
+    pub bytes: usize,
+}
+
+/// Some rows of a list whose rows say themselves where they stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slice<T> {
+    /// The rows.
+    pub data: Vec<T>,
+    /// Whether there are more behind them.
+    pub more: bool,
+}
+
+/// Conversations for which a moment has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timers {
+    /// Those.
+    pub due: Vec<Conversation>,
+    /// When the next moment comes of one that is not among them; past, where `limit` left it out.
+    pub next_due: Option<Timestamp>,
+}
+
+/// Which changes to read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ChangeFilter {
+    /// Only of conversations on these channels; empty for all.
+    pub channels: Vec<ChannelName>,
+    /// Only of this conversation.
+    pub conversation: Option<ConversationId>,
+}
+
+/// Some changes in their order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// What was added.
+    pub data: Vec<LoggedChange>,
+    /// Where the next answer goes on: behind all that was looked at, also behind what the filter left out. Opaque.
+    pub position: String,
+    /// Whether there is more to look at behind `position` now; the filter may leave all of it out.
+    pub more: bool,
+    /// Whether some changes behind `after` are not kept any more.
+    pub lost: bool,
+}
+
+/// An event with what it happened to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedChange {
+    /// The conversation as it is now.
+    pub conversation: Conversation,
+    /// The event.
+    pub event: Event,
+    /// What became of its message, of an outbound one.
+    pub status: Option<DeliveryStatus>,
+    /// Who wrote its message, of an inbound one.
+    pub contact: Option<Contact>,
+    /// Where an answer goes on behind it. Opaque.
+    pub position: String,
+}
+
+/// How much there is of everything.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Census {
+    /// Lanes that have something to do, by kind and channel; none for what has nothing.
+    pub lanes: Vec<LaneCensus>,
+    /// Conversations that are open.
+    pub open: u64,
+    /// Conversations that wait for the customer.
+    pub pending: u64,
+    /// Conversations that are done.
+    pub resolved: u64,
+    /// Dead letters.
+    pub dead_letters: u64,
+}
+
+/// What lanes of one kind have to do on one channel. A lane is counted once, as claimed before all else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneCensus {
+    /// Which kind.
+    pub lane: Lane,
+    /// The conversations' channel.
+    pub channel: ChannelName,
+    /// Lanes that could be claimed now.
+    pub ready: u64,
+    /// Lanes that are claimed.
+    pub claimed: u64,
+    /// Lanes that wait for their time.
+    pub parked: u64,
+    /// When the oldest event was recorded that one of them still has to do.
+    pub oldest_at: Option<Timestamp>,
 }
 
 /// Which page of a list.
@@ -560,6 +762,9 @@ pub struct DeadLetter {
     pub seq: Seq,
     /// The event's id.
     pub event: EventId,
+    /// Where the batch began that ends with the event, if it was asked about in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_from: Option<Seq>,
     /// The conversation's channel then.
     pub channel: ChannelName,
     /// Why, in a sentence without secrets or customers' text.
@@ -577,6 +782,8 @@ pub struct Requeue {
     pub operation: OperationId,
     /// Which.
     pub dead_letter: DeadLetterId,
+    /// What must hold of its conversation.
+    pub guards: Vec<Guard>,
     /// What changes in its conversation.
     pub effects: Vec<Effect>,
     /// How it ends.

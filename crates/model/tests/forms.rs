@@ -24,11 +24,16 @@ fn conversation() -> Conversation {
         status: Status::Open,
         owner: Owner::Agent,
         attention: Some(Attention::DeadLetter),
+        assignee: None,
+        snoozed_until: None,
         version: Version(12),
         subject: None,
         participants: vec![ContactId::from_bytes([2; 16])],
         last_seq: Seq(57),
         unanswered_from: Some(Seq(56)),
+        answer_by: None,
+        first_answered_at: None,
+        batch: None,
         discarded: vec![MessageId::new(at(), partition, [3; 9])],
         created_at: at(),
         updated_at: at(),
@@ -44,6 +49,7 @@ fn message() -> Message {
         external_id: Some("order-77-note-3".parse().unwrap()),
         content: Content::Markdown("**Where** is my order?".into()),
         reply_to: None,
+        private: false,
         auto_generated: false,
         sent_at: Some(at()),
         received_at: at(),
@@ -52,7 +58,16 @@ fn message() -> Message {
 
 #[test]
 fn a_conversation_is_stored_in_this_form() {
-    insta::assert_json_snapshot!(conversation());
+    let waits = Conversation {
+        attention: None,
+        assignee: Some("Mia".into()),
+        snoozed_until: Some(at()),
+        answer_by: Some(at()),
+        first_answered_at: Some(at()),
+        batch: Some(Batch { from: Seq(56), through: Seq(57) }),
+        ..conversation()
+    };
+    insta::assert_json_snapshot!([conversation(), waits]);
 }
 
 #[test]
@@ -67,6 +82,7 @@ fn every_event_is_stored_in_this_form() {
         reply_to: Some(message().id),
         ..message()
     };
+    let note = Message { private: true, auto_generated: true, sent_at: None, ..reply.clone() };
     insta::assert_json_snapshot!([
         event(1, EventBody::MessageCreated { message: message() }),
         event(2, EventBody::MessageCreated { message: reply }),
@@ -86,9 +102,24 @@ fn every_event_is_stored_in_this_form() {
                 status: Status::Open,
                 owner: Owner::Desk,
                 attention: Some(Attention::Handoff),
+                assignee: None,
+                snoozed_until: None,
                 reason: Some("refund".into()),
             }
         ),
+        event(
+            5,
+            EventBody::ConversationUpdated {
+                by: "Mia".into(),
+                status: Status::Pending,
+                owner: Owner::Desk,
+                attention: Some(Attention::Fallback),
+                assignee: Some("Mia".into()),
+                snoozed_until: Some(at()),
+                reason: None,
+            }
+        ),
+        event(6, EventBody::MessageCreated { message: note }),
     ]);
 }
 

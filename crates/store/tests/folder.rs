@@ -51,7 +51,7 @@ async fn reopening_keeps_everything_and_voids_leases() {
     let letter = first.bury(&first.one(Lane::Agent).await).await;
     let key = MasterKey { id: "k0000001".into(), key: Secret::new([7; 32]) };
     let key = first.store.master_key(key).await.unwrap();
-    let append = Append { operation: first.operation(), conversation: id, guards: vec![], effects: vec![first.note()] };
+    let append = first.appending(id, vec![], vec![first.note()]);
     let appended = first.store.append(append.clone()).await.unwrap();
     let before = (first.conversation(id).await, first.log(id).await, first.store.describe());
     first.store.close().await.unwrap();
@@ -155,6 +155,18 @@ fn a_file_of_a_newer_program_is_left_alone() {
 }
 
 #[test]
+fn a_file_of_an_earlier_format_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path(), &clock()).unwrap());
+    let path = folder.path().join("frontdesk.db");
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 1).unwrap();
+    let before = fs::read(&path).unwrap();
+    let sentence = mistake(open(folder.path(), &clock()));
+    assert!(sentence.contains("earlier Frontdesk (format 1)") && sentence.contains("[store] url"), "{sentence}");
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
 fn a_damaged_file_is_named_with_the_mend() {
     let folder = tempfile::tempdir().unwrap();
     drop(open(folder.path(), &clock()).unwrap());
@@ -196,6 +208,16 @@ async fn everything_is_stored_in_these_forms() {
     let sent = PartState::Sent { external_id: Some("77".into()) };
     let effects = vec![Effect::Freeze { message, parts: frozen }, Effect::SetPart { message, index: 0, state: sent }];
     first.apply(id, effects).await;
+    let keep = Duration::from_secs(86_400);
+    let once = Some(Once { key: [1; 32], fingerprint: [2; 32], answer: "msg_1 queued".into(), keep });
+    let waits = vec![
+        Effect::SetAssignee(Some("Mia".into())),
+        Effect::SetSnooze(Some(clock.now().plus(keep))),
+        Effect::SetAnswerBy(Some(clock.now().plus(2 * keep))),
+        Effect::NoteAnswered(clock.now()),
+        Effect::SetBatch(Some(Batch { from: Seq(1), through: Seq(2) })),
+    ];
+    first.store.append(Append { once, ..first.appending(id, vec![], waits) }).await.unwrap();
     first.say("dead").await;
     first.bury(&first.one(Lane::Agent).await).await;
     first.store.close().await.unwrap();
@@ -213,8 +235,13 @@ async fn everything_is_stored_in_these_forms() {
     };
     shown.push_str(&texts("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").join("\n\n"));
     let rows = [
-        ("conversations", "kind || ' ' || account || ' ' || thread || ' ' || channel || ' ' || status || ' ' || doc"),
-        ("events", "seq || ' ' || wakes || ' ' || contact || ' ' || doc"),
+        (
+            "conversations",
+            "kind || ' ' || account || ' ' || thread || ' ' || channel || ' ' || shelf || ' ' || coalesce(assignee, '-') ||
+             ' ' || coalesce(timer_at, '-') || ' ' || doc",
+        ),
+        ("participants", "length(contact) || ' ' || length(conversation)"),
+        ("events", "position || ' ' || seq || ' ' || marks || ' ' || at || ' ' || doc"),
         ("messages", "length(id) || ' ' || seq || ' ' || coalesce(status, '-')"),
         ("parts", "place || ' ' || frozen || ' ' || state"),
         (
@@ -225,6 +252,7 @@ async fn everything_is_stored_in_these_forms() {
         ("dead_letters", "doc"),
         ("contacts", "doc"),
         ("operations", "at || ' ' || answer"),
+        ("requests", "length(key) || ' ' || length(fingerprint) || ' ' || until || ' ' || version || ' ' || answer"),
         ("meta", "name || ' ' || typeof(value) || ' ' || length(value)"),
     ];
     for (table, columns) in rows {

@@ -122,7 +122,7 @@ fn on_a_full_disk_nothing_new_comes_in_and_what_is_in_flight_is_settled() {
         let released = flights.pop().unwrap();
         let (again, _) = bench.say("again").await;
         let effects = vec![bench.note()];
-        let append = Append { operation: bench.operation(), conversation: again, guards: vec![], effects };
+        let append = bench.appending(again, vec![], effects);
         let answer = bench.store.append(append.clone()).await.unwrap();
         let known = bench.inbound(&thread("again"));
         bench.store.commit_inbound(known.clone()).await.unwrap();
@@ -137,8 +137,7 @@ fn on_a_full_disk_nothing_new_comes_in_and_what_is_in_flight_is_settled() {
         };
         assert!(matches!(refused, StoreError::Full(_)), "{refused:?}");
         assert!(matches!(bench.store.room(), Room::Low(_)));
-        let (operation, guards) = (bench.operation(), vec![]);
-        let new = Append { operation, conversation: again, guards, effects: vec![bench.note()] };
+        let new = bench.appending(again, vec![], vec![bench.note()]);
         assert!(matches!(bench.store.append(new).await, Err(StoreError::Full(_))));
         // What has run already is not said to have been refused.
         assert_eq!(bench.store.append(append).await.unwrap(), answer);
@@ -200,8 +199,7 @@ async fn under_the_floor_new_work_is_refused_and_work_in_flight_goes_on() {
     assert!(why.contains("MB free") && why.contains("min_free"), "{why}");
     let refused = bench.store.commit_inbound(bench.inbound(&thread("order-77"))).await;
     assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
-    let (operation, guards) = (bench.operation(), Vec::new());
-    let append = Append { operation, conversation: id, guards, effects: vec![bench.note()] };
+    let append = bench.appending(id, Vec::new(), vec![bench.note()]);
     assert!(matches!(bench.store.append(append).await, Err(StoreError::Full(_))));
     assert_eq!(bench.log(id).await.len(), 1);
     let claim = bench.one(Lane::Agent).await;

@@ -20,7 +20,7 @@ use frontdesk_model::*;
 use frontdesk_store::{SqliteOptions, SqliteStore};
 use frontdesk_testkit::{
     clock::TestClock,
-    store_suite::{Bench, said, thread},
+    store_suite::{ALL, Bench, said, thread},
 };
 
 const FOLDER: &str = "FRONTDESK_TEST_WRITES_TO";
@@ -95,8 +95,8 @@ async fn write(store: Arc<dyn Store>, writer: usize, output: Arc<Mutex<std::io::
             Effect::SetPart { message: reply, index: 0, state: PartState::Intent },
         ];
         let (claim, operation) = (claim.id, random(OperationId::from_bytes));
-        let settle = Settle { operation, claim, guards: Vec::new(), effects, then: Then::Advance };
-        if matches!(store.settle(settle).await.unwrap(), Applied::Done { .. }) {
+        let settle = Settle { operation, claim, guards: Vec::new(), effects, then: Then::Advance, next: None };
+        if matches!(store.settle(settle).await.unwrap().applied, Applied::Done { .. }) {
             say("reply", reply);
         }
     }
@@ -191,7 +191,7 @@ async fn holds_all(folder: &Path, acknowledged: &[String]) {
     }
     let page = PageRequest { limit: 200, page: None };
     for conversation in store.conversations(ConversationFilter::default(), page).await.unwrap().data {
-        let log = store.events(conversation.id, Seq::ZERO, 1_000_000).await.unwrap().unwrap();
+        let log = store.events(conversation.id, Seq::ZERO, ALL).await.unwrap().unwrap().data;
         assert!(log.iter().zip(1..).all(|(event, seq)| event.seq == Seq(seq)));
         assert_eq!(log.last().unwrap().seq, conversation.last_seq);
     }

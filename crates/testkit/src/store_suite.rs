@@ -9,6 +9,8 @@
 //! Each claim becomes a test of its own, named after the claim.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // a test may stop at the first surprise
 
+pub mod census;
+pub mod changes;
 pub mod claims;
 pub mod dead_letters;
 pub mod delivery;
@@ -18,6 +20,8 @@ pub mod interleaving;
 pub mod lanes;
 pub mod operations;
 pub mod reading;
+pub mod requests;
+pub mod timers;
 
 use std::{
     any::Any,
@@ -34,6 +38,15 @@ use crate::clock::TestClock;
 
 /// How long the suite's claims last.
 pub const LEASE: Duration = Duration::from_secs(30);
+
+/// As much as there is.
+pub const ALL: Take = Take { rows: usize::MAX, bytes: usize::MAX };
+
+/// At most so many rows, of any size.
+#[must_use]
+pub fn rows(rows: usize) -> Take {
+    Take { rows, bytes: usize::MAX }
+}
 
 /// An empty store on a clock that only the test moves, and short ways to use it.
 pub struct Bench {
@@ -84,7 +97,8 @@ impl Bench {
             Effect::MarkUnanswered,
         ];
         let dedupe = DedupeKey(message.to_bytes());
-        CommitInbound { thread: thread.clone(), dedupe, message, new: self.new_conversation(thread), effects }
+        let new = self.new_conversation(thread);
+        CommitInbound { thread: thread.clone(), dedupe, message, new, effects, claim: None }
     }
 
     /// What a thread's conversation is made of.
@@ -118,6 +132,8 @@ impl Bench {
             status: Status::Open,
             owner: Owner::Agent,
             attention: None,
+            assignee: None,
+            snoozed_until: None,
             reason: None,
         };
         Effect::Append { id: self.event_id(), at: self.clock.now(), body, wakes: Vec::new(), status: None }
@@ -126,7 +142,7 @@ impl Bench {
     /// A customer writes in the thread of this name.
     pub async fn say(&self, name: &str) -> (ConversationId, Seq) {
         match self.store.commit_inbound(self.inbound(&thread(name))).await.unwrap() {
-            Committed::New { conversation, seq } => (conversation, seq),
+            Committed::New { conversation, seq, .. } => (conversation, seq),
             duplicate @ Committed::Duplicate { .. } => panic!("{duplicate:?}"),
         }
     }
@@ -138,10 +154,14 @@ impl Bench {
         message
     }
 
+    /// A write without a claim.
+    pub fn appending(&self, conversation: ConversationId, guards: Vec<Guard>, effects: Vec<Effect>) -> Append {
+        Append { operation: self.operation(), conversation, once: None, guards, effects }
+    }
+
     /// Applies effects without a claim.
     pub async fn append(&self, conversation: ConversationId, guards: Vec<Guard>, effects: Vec<Effect>) -> Applied {
-        let append = Append { operation: self.operation(), conversation, guards, effects };
-        self.store.append(append).await.unwrap()
+        self.store.append(self.appending(conversation, guards, effects)).await.unwrap()
     }
 
     /// Applies effects that must take hold.
@@ -169,12 +189,12 @@ impl Bench {
 
     /// A settling write that nothing guards.
     pub fn settling(&self, claim: &Claim, effects: Vec<Effect>, then: Then) -> Settle {
-        Settle { operation: self.operation(), claim: claim.id, guards: Vec::new(), effects, then }
+        Settle { operation: self.operation(), claim: claim.id, guards: Vec::new(), effects, then, next: None }
     }
 
     /// Settles, whatever comes of it.
     pub async fn settle(&self, claim: &Claim, effects: Vec<Effect>, then: Then) -> Applied {
-        self.store.settle(self.settling(claim, effects, then)).await.unwrap()
+        self.store.settle(self.settling(claim, effects, then)).await.unwrap().applied
     }
 
     /// Settles, which must take hold, and moves on.
@@ -198,7 +218,7 @@ impl Bench {
 
     /// A conversation's whole log.
     pub async fn log(&self, id: ConversationId) -> Vec<Event> {
-        self.store.events(id, Seq::ZERO, 10_000).await.unwrap().expect("the conversation is there")
+        self.store.events(id, Seq::ZERO, ALL).await.unwrap().expect("the conversation is there").data
     }
 
     /// The work of a claim as a dead letter.
@@ -209,6 +229,7 @@ impl Bench {
             lane: claim.lane,
             seq: claim.event.seq,
             event: claim.event.id,
+            batch_from: None,
             channel: claim.conversation.channel.clone(),
             reason: "it answered 400".into(),
             attempts: 1,
@@ -227,7 +248,8 @@ impl Bench {
     /// Ends a dead letter.
     pub async fn requeue(&self, letter: &DeadLetter, end: DeadLetterEnd) -> Applied {
         let effects = vec![Effect::ClearDeadLetterAttention];
-        let requeue = Requeue { operation: self.operation(), dead_letter: letter.id, effects, end };
+        let (operation, guards) = (self.operation(), Vec::new());
+        let requeue = Requeue { operation, dead_letter: letter.id, guards, effects, end };
         self.store.requeue(requeue).await.unwrap()
     }
 }
@@ -255,6 +277,7 @@ pub fn said(id: MessageId, direction: Direction) -> Message {
         external_id: None,
         content: Content::Text("Where is my order?".into()),
         reply_to: None,
+        private: false,
         auto_generated: false,
         sent_at: None,
         received_at: Timestamp::from_millis(0),
@@ -275,6 +298,7 @@ macro_rules! store_suite {
             inbound::t42_odd_names_of_threads_stay_apart;
             inbound::participants_stand_once_and_contacts_are_renewed;
             inbound::a_status_changes_only_from_where_it_may;
+            inbound::plain_effects_do_what_they_say;
             guards::a_guard_that_fails_leaves_everything_as_it_was;
             guards::the_first_guard_that_fails_is_named;
             guards::guards_look_at_the_state_before_the_effects;
@@ -282,6 +306,8 @@ macro_rules! store_suite {
             guards::a_refused_effect_undoes_those_before_it;
             guards::a_refusal_does_not_touch_what_is_written_at_once;
             guards::what_is_unknown_is_not_found;
+            guards::a_moment_must_be_exactly_the_one_named;
+            guards::a_requeue_is_guarded;
             operations::a_repeated_append_repeats_its_answer;
             operations::a_repeated_settle_repeats_its_answer_though_its_claim_is_over;
             operations::a_repeated_release_repeats_its_answer;
@@ -289,6 +315,13 @@ macro_rules! store_suite {
             operations::a_repeated_claim_hands_out_the_same_claims;
             operations::a_claim_repeated_after_its_claims_are_over_hands_out_nothing_new;
             operations::a_refusal_by_a_guard_is_repeated_too;
+            requests::a_repeated_request_has_its_effects_once;
+            requests::a_request_is_known_in_every_conversation_and_before_its_guards;
+            requests::a_key_with_another_fingerprint_is_refused;
+            requests::a_request_that_had_no_effects_is_not_kept;
+            requests::a_request_is_known_for_as_long_as_it_asked;
+            requests::the_same_request_many_times_at_once_has_its_effects_once;
+            requests::a_repeated_operation_is_looked_at_before_the_key;
             claims::a_claimed_lane_is_given_to_nobody_else;
             claims::claims_at_once_never_share_a_lane;
             claims::untried_lanes_come_first_when_asked_for;
@@ -310,6 +343,11 @@ macro_rules! store_suite {
             claims::next_due_names_only_what_nobody_holds;
             claims::a_claim_shows_who_wrote;
             claims::a_limit_of_nothing_is_refused;
+            claims::a_commit_claims_what_it_makes_due;
+            claims::a_commit_claims_nothing_that_cannot_be_had;
+            claims::settling_claims_the_lane_that_it_makes_due;
+            claims::settling_claims_nothing_that_cannot_be_had;
+            claims::settling_may_claim_the_same_lanes_next_event;
             lanes::the_first_unanswered_message_is_known;
             lanes::what_comes_while_the_desk_owns_is_not_due;
             lanes::handed_back_it_goes_on_at_the_first_unanswered;
@@ -320,6 +358,14 @@ macro_rules! store_suite {
             lanes::what_wakes_nobody_stays_so_when_handed_back;
             lanes::an_effect_that_moves_the_lane_has_the_last_word_over_advancing;
             lanes::a_message_that_is_passed_by_wakes_nobody_later;
+            lanes::the_agent_lane_goes_on_behind_what_is_done;
+            lanes::a_parked_agent_lane_that_goes_on_is_due_at_once;
+            lanes::replays_are_not_done_with_what_came_before;
+            timers::a_moment_comes_and_stays_until_it_is_changed;
+            timers::the_earlier_of_two_moments_counts;
+            timers::the_longest_past_come_first;
+            timers::there_is_no_time_to_answer_by_where_nothing_waits;
+            timers::what_waits_next_is_what_waits_for_an_answer_at_all;
             delivery::parts_are_frozen_once;
             delivery::a_claim_shows_the_status_and_every_part;
             delivery::a_status_is_known_by_the_messages_id;
@@ -334,6 +380,7 @@ macro_rules! store_suite {
             dead_letters::a_dropped_one_is_gone_for_good;
             dead_letters::attention_goes_with_the_last_one;
             dead_letters::another_attention_stays;
+            dead_letters::a_replay_knows_where_its_batch_began;
             reading::pages_are_complete_and_stable_while_new_rows_come;
             reading::the_conversation_that_grew_last_is_first;
             reading::filters_choose;
@@ -343,6 +390,19 @@ macro_rules! store_suite {
             reading::what_was_discarded_is_noted_until_told;
             reading::the_master_key_is_the_same_for_all;
             reading::a_closed_store_fails_every_call;
+            reading::filtered_lists_have_pages_too;
+            reading::an_answer_stays_within_its_bounds_and_says_whether_there_is_more;
+            changes::every_change_comes_once_in_one_order;
+            changes::a_write_that_was_refused_is_no_change;
+            changes::an_answer_stays_within_its_bounds;
+            changes::a_change_shows_what_it_happened_to;
+            changes::a_filter_leaves_out_what_is_not_asked_for;
+            changes::a_change_behind_many_others_is_found_at_once;
+            changes::a_position_that_no_answer_gave_is_refused;
+            changes::who_follows_many_writers_misses_nothing;
+            census::conversations_and_dead_letters_are_counted;
+            census::lanes_with_something_to_do_are_counted;
+            census::what_is_replayed_is_as_old_as_its_event;
             interleaving::random_steps_of_several_workers_keep_every_promise;
             interleaving::workers_at_once_settle_every_event_once_and_in_order;
         }
@@ -366,6 +426,8 @@ macro_rules! store_suite {
 #[must_use]
 pub fn written_claims() -> usize {
     [
+        include_str!("store_suite/census.rs"),
+        include_str!("store_suite/changes.rs"),
         include_str!("store_suite/claims.rs"),
         include_str!("store_suite/dead_letters.rs"),
         include_str!("store_suite/delivery.rs"),
@@ -375,6 +437,8 @@ pub fn written_claims() -> usize {
         include_str!("store_suite/lanes.rs"),
         include_str!("store_suite/operations.rs"),
         include_str!("store_suite/reading.rs"),
+        include_str!("store_suite/requests.rs"),
+        include_str!("store_suite/timers.rs"),
     ]
     .iter()
     .map(|file| file.matches("\npub async fn ").count())

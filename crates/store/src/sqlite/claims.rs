@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use frontdesk_model::*;
 use rusqlite::OptionalExtension;
-use serde::{Deserialize, Serialize};
 
 use super::{
     effects::lane_number,
-    rows::{self, id_bytes, parse, place, seq},
+    lanes::{LaneRow, Redo, Tried},
+    rows::{self, id_bytes, place, seq},
     verbs::Memory,
     writer::{Core, Failure},
 };
@@ -37,55 +37,11 @@ pub(super) struct Held {
     pub(super) turn: Turn,
 }
 
-/// A lane as it is stored.
-#[derive(Default)]
-struct LaneRow {
-    cursor: Seq,
-    head: Seq,
-    tried: Vec<Tried>,
-    redo: Vec<Seq>,
-}
-
-/// What the tries at one of the lane's events left behind. A replay and the event that was next before it came each have
-/// their own.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Tried {
-    seq: Seq,
-    turn: Turn,
-    #[serde(flatten)]
-    progress: Progress,
-}
-
-impl LaneRow {
-    fn progress(&self, held: &Held) -> Progress {
-        let of = |tried: &&Tried| (tried.seq, tried.turn) == (held.seq, held.turn);
-        self.tried.iter().find(of).map_or_else(Progress::default, |tried| tried.progress)
-    }
-
-    /// Whether the claim's event is still something the lane has to do.
-    fn has_to_do(&self, seq: Seq, turn: Turn) -> bool {
-        match turn {
-            Turn::Next => seq > self.cursor,
-            Turn::Replay => self.redo.contains(&seq),
-        }
-    }
-
-    /// Forgets the tries at what the lane has not to do any more.
-    fn tidy(&mut self) {
-        let tried = std::mem::take(&mut self.tried);
-        self.tried = tried.into_iter().filter(|tried| self.has_to_do(tried.seq, tried.turn)).collect();
-    }
-}
-
-fn json_unless_empty<T: Serialize>(list: &[T]) -> rusqlite::Result<Option<String>> {
-    if list.is_empty() { Ok(None) } else { rows::json(&list).map(Some) }
-}
-
 fn millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn lane_of(number: i64) -> Lane {
+pub(super) fn lane_of(number: i64) -> Lane {
     if number == lane_number(Lane::Agent) { Lane::Agent } else { Lane::Deliver }
 }
 
@@ -121,12 +77,12 @@ impl Core {
     }
 
     /// The same claims once more, as far as they are still the caller's.
-    fn claimed_before(&self, ids: &[ClaimId]) -> Result<Vec<Claim>, Failure> {
+    pub(super) fn claimed_before(&self, ids: &[ClaimId]) -> Result<Vec<Claim>, Failure> {
         let mut claims = Vec::with_capacity(ids.len());
         for id in ids {
             let Some(held) = self.held(*id)? else { continue };
-            let progress = self.lane_row(held.conversation, held.lane)?.progress(&held);
-            claims.extend(self.describe(*id, &held, progress)?);
+            let lane = LaneRow::load(&self.connection, held.conversation, held.lane)?;
+            claims.extend(self.describe(*id, &held, &lane)?);
         }
         Ok(claims)
     }
@@ -153,21 +109,44 @@ impl Core {
                 |row| Ok(ConversationId::from_bytes(id_bytes(row, 0)?)),
             )?
             .collect::<Result<_, _>>()?;
+        let next = ClaimNext { lane: request.lane, lease: request.lease };
         let mut claims = Vec::with_capacity(due.len());
         for conversation in due {
-            let Some((held, progress)) = self.next_event(conversation, request.lane)? else { continue };
-            let mut random = [0u8; 16];
-            getrandom::fill(&mut random).map_err(|error| Failure::Refused(format!("no random bytes: {error}")))?;
-            let id = ClaimId::from_bytes(random);
-            if let Some(claim) = self.describe(id, &held, progress)? {
-                self.hold(id, &held, request, boot)?;
-                claims.push(claim);
-            }
+            claims.extend(self.claim_lane(conversation, next, boot)?);
         }
         Ok(claims)
     }
 
-    fn hold(&self, id: ClaimId, held: &Held, request: ClaimRequest, boot: i64) -> Result<(), Failure> {
+    /// Claims one lane of a conversation that was changed, if it is due and nobody has it.
+    pub(super) fn claim_next(&self, conversation: ConversationId, next: ClaimNext) -> Result<Option<Claim>, Failure> {
+        let boot = millis(self.clock.boot());
+        self.connection.prepare_cached("DELETE FROM temp.leases WHERE until <= ?1")?.execute([boot])?;
+        let due = self
+            .connection
+            .prepare_cached(
+                "SELECT 1 FROM lanes l WHERE conversation = ?1 AND lane = ?2 AND not_before <= ?3
+                    AND (head > cursor OR redo IS NOT NULL) AND NOT EXISTS
+                    (SELECT 1 FROM temp.leases t WHERE t.lane = l.lane AND t.conversation = l.conversation)",
+            )?
+            .query_row((conversation.to_bytes(), lane_number(next.lane), self.clock.now().as_millis()), |_| Ok(()))
+            .optional()?;
+        if due.is_some() { self.claim_lane(conversation, next, boot) } else { Ok(None) }
+    }
+
+    fn claim_lane(&self, conversation: ConversationId, next: ClaimNext, boot: i64) -> Result<Option<Claim>, Failure> {
+        let lane = LaneRow::load(&self.connection, conversation, next.lane)?;
+        let Some(held) = self.next_event(conversation, next.lane, &lane)? else { return Ok(None) };
+        let mut random = [0u8; 16];
+        getrandom::fill(&mut random).map_err(|error| Failure::Refused(format!("no random bytes: {error}")))?;
+        let id = ClaimId::from_bytes(random);
+        let claim = self.describe(id, &held, &lane)?;
+        if claim.is_some() {
+            self.hold(id, &held, boot.saturating_add(millis(next.lease)))?;
+        }
+        Ok(claim)
+    }
+
+    fn hold(&self, id: ClaimId, held: &Held, until: i64) -> Result<(), Failure> {
         self.connection
             .prepare_cached(
                 "INSERT INTO temp.leases (lane, conversation, claim, until, seq, replay)
@@ -177,50 +156,39 @@ impl Core {
                 lane_number(held.lane),
                 held.conversation.to_bytes(),
                 id.to_bytes(),
-                boot.saturating_add(millis(request.lease)),
+                until,
                 place(held.seq),
                 held.turn == Turn::Replay,
             ))?;
         Ok(())
     }
 
-    fn lane_row(&self, conversation: ConversationId, lane: Lane) -> Result<LaneRow, Failure> {
-        let row = self
+    /// Which lanes are held now.
+    pub(super) fn leased(&self) -> Result<Vec<(ConversationId, Lane)>, Failure> {
+        let leased = self
             .connection
-            .prepare_cached("SELECT cursor, head, progress, redo FROM lanes WHERE conversation = ?1 AND lane = ?2")?
-            .query_row((conversation.to_bytes(), lane_number(lane)), |row| {
-                let text = |column| row.get::<_, Option<String>>(column);
-                Ok(LaneRow {
-                    cursor: seq(row, 0)?,
-                    head: seq(row, 1)?,
-                    tried: text(2)?.as_deref().map(parse).transpose()?.unwrap_or_default(),
-                    redo: text(3)?.as_deref().map(parse).transpose()?.unwrap_or_default(),
-                })
-            })
-            .optional()?;
-        Ok(row.unwrap_or_default())
+            .prepare_cached("SELECT conversation, lane FROM temp.leases WHERE until > ?1")?
+            .query_map([millis(self.clock.boot())], |row| {
+                Ok((ConversationId::from_bytes(id_bytes(row, 0)?), lane_of(row.get(1)?)))
+            })?
+            .collect::<Result<_, _>>()?;
+        Ok(leased)
     }
 
     /// A replay first, else the first event beyond the cursor that wakes the lane.
-    fn next_event(&self, conversation: ConversationId, lane: Lane) -> Result<Option<(Held, Progress)>, Failure> {
-        let row = self.lane_row(conversation, lane)?;
-        let held = |seq, turn| {
-            let held = Held { lane, conversation, seq, turn };
-            let progress = row.progress(&held);
-            (held, progress)
-        };
+    fn next_event(&self, conversation: ConversationId, lane: Lane, row: &LaneRow) -> Result<Option<Held>, Failure> {
         if let Some(first) = row.redo.first() {
-            return Ok(Some(held(*first, Turn::Replay)));
+            return Ok(Some(Held { lane, conversation, seq: first.seq, turn: Turn::Replay }));
         }
         let next = self
             .connection
             .prepare_cached(
-                "SELECT seq FROM events WHERE conversation = ?1 AND seq > ?2 AND wakes & ?3 <> 0 ORDER BY seq LIMIT 1",
+                "SELECT seq FROM events WHERE conversation = ?1 AND seq > ?2 AND marks & ?3 <> 0 ORDER BY seq LIMIT 1",
             )?
             .query_row((conversation.to_bytes(), place(row.cursor), lane_number(lane)), |row| seq(row, 0))
             .optional()?;
-        if let Some(next) = next {
-            return Ok(Some(held(next, Turn::Next)));
+        if let Some(seq) = next {
+            return Ok(Some(Held { lane, conversation, seq, turn: Turn::Next }));
         }
         // Nothing beyond the cursor is for this lane: it is done.
         self.connection
@@ -229,16 +197,26 @@ impl Core {
         Ok(None)
     }
 
-    fn describe(&self, id: ClaimId, held: &Held, progress: Progress) -> Result<Option<Claim>, Failure> {
+    fn describe(&self, id: ClaimId, held: &Held, lane: &LaneRow) -> Result<Option<Claim>, Failure> {
         let connection = &self.connection;
         let Some(conversation) = rows::conversation(connection, held.conversation)? else { return Ok(None) };
         let Some(event) = rows::event(connection, held.conversation, held.seq)? else { return Ok(None) };
-        let (contact, delivery) = match event.body.message() {
-            Some(Message { author: Author::Contact { id, .. }, .. }) => (rows::contact(connection, *id)?, None),
-            Some(message) => (None, rows::delivery(connection, message.id)?),
-            None => (None, None),
+        let contact = rows::author(connection, &event.body)?.map(|(contact, _)| contact);
+        let delivery = match event.body.message() {
+            Some(message) if message.direction == Direction::Outbound => rows::delivery(connection, message.id)?,
+            _ => None,
         };
-        Ok(Some(Claim { id, lane: held.lane, conversation, event, turn: held.turn, progress, contact, delivery }))
+        Ok(Some(Claim {
+            id,
+            lane: held.lane,
+            conversation,
+            event,
+            turn: held.turn,
+            batch_from: lane.batch_from(held.seq, held.turn),
+            progress: lane.progress(held.seq, held.turn),
+            contact,
+            delivery,
+        }))
     }
 
     /// The claim, if it is the lane's and its time is not over.
@@ -273,61 +251,28 @@ impl Core {
     /// Moves the lane past its event. An effect of the same verb may move it further or back afterwards. What the lane has
     /// left to do is due since now, so that a backlog lets other conversations in between.
     pub(super) fn advance(&self, held: &Held) -> Result<(), Failure> {
-        let mut row = self.lane_row(held.conversation, held.lane)?;
+        let mut row = LaneRow::load(&self.connection, held.conversation, held.lane)?;
         match held.turn {
-            Turn::Next => {
-                row.cursor = row.cursor.max(held.seq);
-                row.head = row.head.max(held.seq);
-            }
-            Turn::Replay => row.redo.retain(|seq| *seq != held.seq),
+            Turn::Next => row.done_through(held.seq),
+            Turn::Replay => row.redo.retain(|redo| redo.seq != held.seq),
         }
-        self.write_lane(held.conversation, held.lane, row, self.clock.now(), None)
+        Ok(row.save(&self.connection, held.conversation, held.lane, self.clock.now(), None)?)
     }
 
     /// Gives the lane back, to be due at the release's moment.
     pub(super) fn park(&self, held: &Held, release: &Release) -> Result<(), Failure> {
-        let mut row = self.lane_row(held.conversation, held.lane)?;
+        let mut row = LaneRow::load(&self.connection, held.conversation, held.lane)?;
         row.tried.retain(|tried| (tried.seq, tried.turn) != (held.seq, held.turn));
         row.tried.push(Tried { seq: held.seq, turn: held.turn, progress: release.progress });
-        self.write_lane(held.conversation, held.lane, row, release.until, release.waiting.as_ref())
+        Ok(row.save(&self.connection, held.conversation, held.lane, release.until, release.waiting.as_ref())?)
     }
 
     /// Has the lane do this event once more, before its other events and at once.
     pub(super) fn redo(&self, letter: &DeadLetter) -> Result<(), Failure> {
-        let mut row = self.lane_row(letter.conversation, letter.lane)?;
-        if !row.redo.contains(&letter.seq) {
-            row.redo.push(letter.seq);
+        let mut row = LaneRow::load(&self.connection, letter.conversation, letter.lane)?;
+        if !row.redo.iter().any(|redo| redo.seq == letter.seq) {
+            row.redo.push(Redo { seq: letter.seq, batch_from: letter.batch_from });
         }
-        self.write_lane(letter.conversation, letter.lane, row, self.clock.now(), None)
-    }
-
-    fn write_lane(
-        &self,
-        conversation: ConversationId,
-        lane: Lane,
-        mut row: LaneRow,
-        not_before: Timestamp,
-        waiting: Option<&Waiting>,
-    ) -> Result<(), Failure> {
-        row.tidy();
-        self.connection
-            .prepare_cached(
-                "INSERT INTO lanes (conversation, lane, cursor, head, not_before, waiting, progress, redo)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-                 ON CONFLICT DO UPDATE SET cursor = excluded.cursor, head = excluded.head,
-                    not_before = excluded.not_before, waiting = excluded.waiting, progress = excluded.progress,
-                    redo = excluded.redo",
-            )?
-            .execute((
-                conversation.to_bytes(),
-                lane_number(lane),
-                place(row.cursor),
-                place(row.head),
-                not_before.as_millis(),
-                waiting.map(rows::json).transpose()?,
-                json_unless_empty(&row.tried)?,
-                json_unless_empty(&row.redo)?,
-            ))?;
-        Ok(())
+        Ok(row.save(&self.connection, letter.conversation, letter.lane, self.clock.now(), None)?)
     }
 }

@@ -4,14 +4,20 @@ use frontdesk_model::*;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{
+    lanes::LaneRow,
     rows::{self, json, place, seq, word},
+    shelf::Shelf,
     writer::Failure,
 };
 
 /// An event that names a lane and did not wake it, because of the owner, has the lane's bit this much further left.
 const PASSED_BY: i64 = 2;
+/// An event that brings a message.
+pub(super) const MESSAGE: i64 = 16;
+/// An event that brings a contact's message that waits for an answer.
+const WAITS: i64 = 32;
 
-/// A lane as a number, for keys. One bit each: `events.wakes` holds those that the event woke.
+/// A lane as a number, for keys. One bit each: `events.marks` holds those that the event woke.
 pub(super) fn lane_number(lane: Lane) -> i64 {
     match lane {
         Lane::Agent => 1,
@@ -22,14 +28,15 @@ pub(super) fn lane_number(lane: Lane) -> i64 {
 /// One conversation while effects are applied to it. Written back once, by [`Change::write`].
 pub(super) struct Change<'c> {
     connection: &'c Connection,
+    now: Timestamp,
     pub(super) conversation: Conversation,
     /// The dead letter that the verb ends, if it ends one.
     ending: Option<DeadLetterId>,
 }
 
 impl<'c> Change<'c> {
-    pub(super) fn new(connection: &'c Connection, conversation: Conversation) -> Self {
-        Self { connection, conversation, ending: None }
+    pub(super) fn new(connection: &'c Connection, now: Timestamp, conversation: Conversation) -> Self {
+        Self { connection, now, conversation, ending: None }
     }
 
     pub(super) fn ending(mut self, letter: DeadLetterId) -> Self {
@@ -44,6 +51,8 @@ impl<'c> Change<'c> {
                 Guard::VersionIs(version) => self.conversation.version == *version,
                 Guard::OwnerIs(owner) => self.conversation.owner == *owner,
                 Guard::NotFrozen(message) => !self.is_frozen(*message)?,
+                Guard::SnoozedUntil(moment) => self.conversation.snoozed_until == Some(*moment),
+                Guard::AnswerBy(moment) => self.conversation.answer_by == Some(*moment),
             };
             if !holds {
                 return Ok(Some(*guard));
@@ -81,7 +90,26 @@ impl<'c> Change<'c> {
             Effect::AddAttention(attention) => {
                 self.conversation.attention.get_or_insert(*attention);
             }
+            Effect::ClearAttentionIf(attention) => {
+                self.conversation.attention = self.conversation.attention.filter(|present| present != attention);
+            }
             Effect::ClearDeadLetterAttention => self.clear_dead_letter_attention()?,
+            Effect::SetAssignee(assignee) => self.conversation.assignee.clone_from(assignee),
+            Effect::SetSnooze(until) => self.conversation.snoozed_until = *until,
+            Effect::SetAnswerBy(by) => {
+                self.conversation.answer_by = by.filter(|_| self.conversation.unanswered_from.is_some());
+            }
+            Effect::StartAnswerBy { only_if_owner, at } => {
+                let conversation = &mut self.conversation;
+                if conversation.owner == *only_if_owner && conversation.unanswered_from.is_some() {
+                    conversation.answer_by.get_or_insert(*at);
+                }
+            }
+            Effect::NoteAnswered(at) => {
+                self.conversation.first_answered_at.get_or_insert(*at);
+            }
+            Effect::SetBatch(batch) => self.conversation.batch = *batch,
+            Effect::AgentDoneThrough(through) => self.agent_done(*through)?,
             Effect::PutParticipant(contact) => self.put_participant(contact)?,
             Effect::MarkUnanswered => {
                 self.conversation.unanswered_from.get_or_insert(self.conversation.last_seq);
@@ -119,13 +147,15 @@ impl<'c> Change<'c> {
         let bits = |mask: i64, wake: &Wake| mask | lane_number(wake.lane);
         let mask = wakes.iter().filter(woken).fold(0, bits);
         let named = wakes.iter().fold(0, bits);
+        let message = if event.body.message().is_some() { MESSAGE } else { 0 };
+        let waits = if event.body.waits_for_answer() { WAITS } else { 0 };
         self.connection
-            .prepare_cached("INSERT INTO events (conversation, seq, wakes, contact, doc) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .prepare_cached("INSERT INTO events (conversation, seq, marks, at, doc) VALUES (?1, ?2, ?3, ?4, ?5)")?
             .execute((
                 self.conversation.id.to_bytes(),
                 place(event.seq),
-                mask | ((named & !mask) << PASSED_BY),
-                event.body.is_by_contact(),
+                mask | ((named & !mask) << PASSED_BY) | message | waits,
+                at.as_millis(),
                 json(&event)?,
             ))?;
         if let Some(message) = event.body.message() {
@@ -183,6 +213,9 @@ impl<'c> Change<'c> {
             .execute((contact.id.to_bytes(), json(contact)?))?;
         if !self.conversation.participants.contains(&contact.id) {
             self.conversation.participants.push(contact.id);
+            self.connection
+                .prepare_cached("INSERT INTO participants (contact, conversation) VALUES (?1, ?2)")?
+                .execute((contact.id.to_bytes(), self.conversation.id.to_bytes()))?;
         }
         Ok(())
     }
@@ -191,18 +224,21 @@ impl<'c> Change<'c> {
         self.conversation.unanswered_from = match (through, self.conversation.unanswered_from) {
             (None, _) | (_, None) => None,
             (Some(through), Some(from)) if from > through => Some(from),
-            (Some(through), Some(_)) => self.next_contact_message(through)?,
+            (Some(through), Some(_)) => self.next_that_waits(through)?,
         };
+        if self.conversation.unanswered_from.is_none() {
+            self.conversation.answer_by = None;
+        }
         Ok(())
     }
 
-    fn next_contact_message(&self, after: Seq) -> Result<Option<Seq>, Failure> {
+    fn next_that_waits(&self, after: Seq) -> Result<Option<Seq>, Failure> {
         let found = self
             .connection
             .prepare_cached(
-                "SELECT seq FROM events WHERE conversation = ?1 AND seq > ?2 AND contact = 1 ORDER BY seq LIMIT 1",
+                "SELECT seq FROM events WHERE conversation = ?1 AND seq > ?2 AND marks & ?3 <> 0 ORDER BY seq LIMIT 1",
             )?
-            .query_row((self.conversation.id.to_bytes(), place(after)), |row| seq(row, 0))
+            .query_row((self.conversation.id.to_bytes(), place(after), WAITS), |row| seq(row, 0))
             .optional()?;
         Ok(found)
     }
@@ -214,7 +250,7 @@ impl<'c> Change<'c> {
         let id = self.conversation.id.to_bytes();
         self.connection
             .prepare_cached(
-                "UPDATE events SET wakes = wakes | 1 WHERE conversation = ?1 AND seq >= ?2 AND wakes & ?3 <> 0",
+                "UPDATE events SET marks = marks | 1 WHERE conversation = ?1 AND seq >= ?2 AND marks & ?3 <> 0",
             )?
             .execute((id, place(from), lane_number(Lane::Agent) << PASSED_BY))?;
         self.connection
@@ -235,6 +271,19 @@ impl<'c> Change<'c> {
                     waiting = NULL, progress = NULL, redo = NULL",
             )?
             .execute((self.conversation.id.to_bytes(), place(self.conversation.last_seq)))?;
+        Ok(())
+    }
+
+    /// A lane that this moves is due at once if it has more to do: what it was parked for is done.
+    fn agent_done(&self, through: Seq) -> Result<(), Failure> {
+        if through > self.conversation.last_seq {
+            return Err(Failure::Refused("the agent lane cannot be done with what is not in the log yet".into()));
+        }
+        let mut row = LaneRow::load(self.connection, self.conversation.id, Lane::Agent)?;
+        if through > row.cursor {
+            row.done_through(through);
+            row.save(self.connection, self.conversation.id, Lane::Agent, self.now, None)?;
+        }
         Ok(())
     }
 
@@ -313,12 +362,18 @@ impl<'c> Change<'c> {
     pub(super) fn write(self) -> Result<Applied, Failure> {
         let conversation = self.conversation;
         let thread = &conversation.thread;
+        let timer_at = match (conversation.snoozed_until, conversation.answer_by) {
+            (Some(snoozed), Some(answer)) => Some(snoozed.min(answer)),
+            (snoozed, answer) => snoozed.or(answer),
+        };
         self.connection
             .prepare_cached(
-                "INSERT INTO conversations (id, kind, account, thread, channel, status, attention, updated_at, doc)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-                 ON CONFLICT (id) DO UPDATE SET channel = excluded.channel, status = excluded.status,
-                    attention = excluded.attention, updated_at = excluded.updated_at, doc = excluded.doc",
+                "INSERT INTO conversations
+                    (id, kind, account, thread, channel, shelf, assignee, timer_at, updated_at, doc)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                 ON CONFLICT (id) DO UPDATE SET channel = excluded.channel, shelf = excluded.shelf,
+                    assignee = excluded.assignee, timer_at = excluded.timer_at, updated_at = excluded.updated_at,
+                    doc = excluded.doc",
             )?
             .execute((
                 conversation.id.to_bytes(),
@@ -326,8 +381,9 @@ impl<'c> Change<'c> {
                 thread.account.as_str(),
                 thread.thread.as_str(),
                 conversation.channel.as_str(),
-                word(&conversation.status)?,
-                conversation.attention.as_ref().map(word).transpose()?,
+                Shelf::of(&conversation).number(),
+                conversation.assignee.as_deref(),
+                timer_at.map(Timestamp::as_millis),
                 conversation.updated_at.as_millis(),
                 json(&conversation)?,
             ))?;

@@ -16,11 +16,16 @@
 //! A little space is reserved in a file of its own and given up when the disk is full, so that what is in flight can
 //! still be settled; new work is refused some way before that.
 
+mod census;
 mod claims;
 mod effects;
+mod lanes;
+mod lists;
+mod log;
 mod reader;
 mod room;
 mod rows;
+mod shelf;
 mod verbs;
 mod writer;
 
@@ -35,10 +40,10 @@ use async_trait::async_trait;
 use frontdesk_model::*;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
-use self::{reader::Reader, room::Space, writer::Writer};
+use self::{log::Positions, reader::Reader, room::Space, writer::Writer};
 
 const SCHEMA: &str = include_str!("schema.sql");
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 /// "FrDk": tells our files from other programs' databases.
 const APPLICATION_ID: i64 = 0x4672_446b;
 const DATABASE: &str = "frontdesk.db";
@@ -90,6 +95,11 @@ pub enum OpenError {
         "{0} was written by a newer Frontdesk (format {1}); this one knows format {SCHEMA_VERSION}; use the newer program"
     )]
     Newer(PathBuf, i64),
+    /// Written by an earlier version, before the first release.
+    #[error(
+        "{0} was written by an earlier Frontdesk (format {1}), and this one, which knows format {SCHEMA_VERSION}, cannot read it; set [store] url to another folder, or go on with the earlier program"
+    )]
+    Older(PathBuf, i64),
     /// SQLite cannot read it.
     #[error("the database {0} cannot be opened: {1}; if it is damaged, restore the folder from a snapshot")]
     Database(PathBuf, rusqlite::Error),
@@ -101,6 +111,7 @@ pub struct SqliteStore {
     reader: Reader,
     writer: Writer,
     space: Arc<Space>,
+    clock: Arc<dyn Clock>,
     description: StoreDescription,
 }
 
@@ -141,9 +152,9 @@ impl SqliteStore {
         let space = Arc::new(Space::new(folder, options.min_free, options.reserve));
         let reader = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(broken)?;
         let description = describe(folder, options.durability, store_id);
-        let writer = Writer::start(connection, clock, Arc::clone(&space), lock).map_err(unusable)?;
+        let writer = Writer::start(connection, Arc::clone(&clock), Arc::clone(&space), lock).map_err(unusable)?;
         let reader = Reader::start(reader).map_err(unusable)?;
-        Ok(Self { writer, reader, space, description })
+        Ok(Self { writer, reader, space, clock, description })
     }
 }
 
@@ -195,6 +206,9 @@ fn prepare(connection: &mut Connection, durability: Durability, path: &Path) -> 
     }
     if version > SCHEMA_VERSION {
         return Err(OpenError::Newer(path.to_owned(), version));
+    }
+    if tables > 0 && version < SCHEMA_VERSION {
+        return Err(OpenError::Older(path.to_owned(), version));
     }
     let synchronous = match durability {
         Durability::Strict => "FULL",
@@ -250,7 +264,7 @@ impl Store for SqliteStore {
         self.writer.call(move |core| core.renew(claim, lease)).await
     }
 
-    async fn settle(&self, settle: Settle) -> Result<Applied, StoreError> {
+    async fn settle(&self, settle: Settle) -> Result<Settled, StoreError> {
         self.writer.call(move |core| core.settle(&settle)).await
     }
 
@@ -262,6 +276,39 @@ impl Store for SqliteStore {
         self.writer.call(move |core| core.wake(&waiting)).await
     }
 
+    async fn timers(&self, limit: usize) -> Result<Timers, StoreError> {
+        let now = self.clock.now();
+        self.reader.read(move |connection| lists::timers(connection, now, limit)).await
+    }
+
+    async fn changes(
+        &self,
+        mut after: Option<String>,
+        filter: ChangeFilter,
+        take: Take,
+    ) -> Result<Changes, StoreError> {
+        loop {
+            let (store_id, filter) = (self.description.store_id.clone(), filter.clone());
+            let found = self
+                .reader
+                .read(move |connection| {
+                    let positions = Positions { store_id: &store_id };
+                    log::changes(connection, &positions, after.as_deref(), &filter, take)
+                })
+                .await?;
+            if !found.data.is_empty() || !found.more {
+                return Ok(found);
+            }
+            after = Some(found.position);
+        }
+    }
+
+    async fn census(&self) -> Result<Census, StoreError> {
+        let held = self.writer.call(|core| core.leased()).await?.into_iter().collect();
+        let now = self.clock.now();
+        self.reader.read(move |connection| census::census(connection, &held, now)).await
+    }
+
     async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
         self.reader.read(move |connection| rows::conversation(connection, id)).await
     }
@@ -271,24 +318,24 @@ impl Store for SqliteStore {
         filter: ConversationFilter,
         page: PageRequest,
     ) -> Result<Page<Conversation>, StoreError> {
-        self.reader.read(move |connection| reader::conversations(connection, &filter, &page)).await
+        self.reader.read(move |connection| lists::conversations(connection, &filter, &page)).await
     }
 
     async fn messages(
         &self,
         id: ConversationId,
         before: Option<Seq>,
-        limit: usize,
-    ) -> Result<Option<Vec<MessageRecord>>, StoreError> {
-        self.reader.read(move |connection| reader::messages(connection, id, before, limit)).await
+        take: Take,
+    ) -> Result<Option<Slice<MessageRecord>>, StoreError> {
+        self.reader.read(move |connection| log::messages(connection, id, before, take)).await
     }
 
-    async fn events(&self, id: ConversationId, after: Seq, limit: usize) -> Result<Option<Vec<Event>>, StoreError> {
-        self.reader.read(move |connection| reader::events(connection, id, after, limit)).await
+    async fn events(&self, id: ConversationId, after: Seq, take: Take) -> Result<Option<Slice<Event>>, StoreError> {
+        self.reader.read(move |connection| log::events(connection, id, after, take)).await
     }
 
     async fn message(&self, id: MessageId) -> Result<Option<(ConversationId, MessageRecord)>, StoreError> {
-        self.reader.read(move |connection| reader::message(connection, id)).await
+        self.reader.read(move |connection| log::message(connection, id)).await
     }
 
     async fn parts(&self, id: MessageId) -> Result<Vec<Part>, StoreError> {
@@ -300,7 +347,7 @@ impl Store for SqliteStore {
     }
 
     async fn dead_letters(&self, page: PageRequest) -> Result<Page<DeadLetter>, StoreError> {
-        self.reader.read(move |connection| reader::dead_letters(connection, &page)).await
+        self.reader.read(move |connection| lists::dead_letters(connection, &page)).await
     }
 
     async fn dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>, StoreError> {

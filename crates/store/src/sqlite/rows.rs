@@ -28,6 +28,10 @@ pub(super) fn seq(row: &Row<'_>, column: usize) -> rusqlite::Result<Seq> {
     Ok(Seq(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0)))
 }
 
+pub(super) fn limited(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
 /// A status as its bare JSON word.
 pub(super) fn word<T: Serialize>(value: &T) -> rusqlite::Result<String> {
     Ok(json(value)?.trim_matches('"').to_owned())
@@ -47,6 +51,15 @@ pub(super) fn conversation(connection: &Connection, id: ConversationId) -> rusql
 
 pub(super) fn contact(connection: &Connection, id: ContactId) -> rusqlite::Result<Option<Contact>> {
     connection.prepare_cached("SELECT doc FROM contacts WHERE id = ?1")?.query_row([id.to_bytes()], parsed).optional()
+}
+
+/// Who wrote an event's message, where a contact did, and how many bytes that takes in the file.
+pub(super) fn author(connection: &Connection, body: &EventBody) -> rusqlite::Result<Option<(Contact, usize)>> {
+    let Some(Message { author: Author::Contact { id, .. }, .. }) = body.message() else { return Ok(None) };
+    connection
+        .prepare_cached("SELECT doc FROM contacts WHERE id = ?1")?
+        .query_row([id.to_bytes()], |row| Ok((parsed(row)?, row.get_ref(0)?.as_str()?.len())))
+        .optional()
 }
 
 pub(super) fn dead_letter(connection: &Connection, id: DeadLetterId) -> rusqlite::Result<Option<DeadLetter>> {

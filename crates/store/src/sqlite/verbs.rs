@@ -1,7 +1,7 @@
 //! The writing verbs, each inside the transaction that the writer opened.
 
 use frontdesk_model::*;
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -46,7 +46,7 @@ impl Core {
             .optional()?;
         let conversation = existing.unwrap_or_else(|| new_conversation(inbound));
         let (id, before) = (conversation.id, conversation.last_seq);
-        let mut change = Change::new(&self.connection, conversation);
+        let mut change = Change::new(&self.connection, self.clock.now(), conversation);
         change.apply(&inbound.effects)?;
         let seq = change.conversation.last_seq;
         if seq == before {
@@ -56,48 +56,75 @@ impl Core {
         self.connection
             .prepare_cached("INSERT INTO dedupe (key, conversation, message) VALUES (?1, ?2, ?3)")?
             .execute((inbound.dedupe.0, id.to_bytes(), inbound.message.to_bytes()))?;
-        Ok(Committed::New { conversation: id, seq })
+        let claim = inbound.claim.map(|next| self.claim_next(id, next)).transpose()?.flatten().map(Box::new);
+        Ok(Committed::New { conversation: id, seq, claim })
     }
 
     pub(super) fn append(&mut self, append: &Append) -> Result<Applied, Failure> {
-        self.once(append.operation, Memory::Stored, |core| {
+        self.repeatable(append.operation, Memory::Stored, |core| {
+            if let Some(once) = &append.once
+                && let Some(known) = core.known_request(once)?
+            {
+                return Ok(known);
+            }
             core.space.admit()?;
             let Some(conversation) = load(&core.connection, append.conversation)? else {
                 return Ok(Applied::NotFound);
             };
-            let mut change = Change::new(&core.connection, conversation);
+            let mut change = Change::new(&core.connection, core.clock.now(), conversation);
             if let Some(failed) = change.failed_guard(&append.guards)? {
                 return Ok(Applied::Guarded { failed, version: change.conversation.version });
             }
             change.apply(&append.effects)?;
-            change.write()
+            let version = change.conversation.version;
+            let applied = change.write()?;
+            if let Some(once) = &append.once {
+                core.keep_request(once, append.conversation, version)?;
+            }
+            Ok(applied)
         })
     }
 
-    pub(super) fn settle(&mut self, settle: &Settle) -> Result<Applied, Failure> {
-        self.once(settle.operation, Memory::Process, |core| {
-            let Some(held) = core.held(settle.claim)? else { return Ok(Applied::LeaseLost) };
-            let Some(conversation) = load(&core.connection, held.conversation)? else { return Ok(Applied::NotFound) };
-            let mut change = Change::new(&core.connection, conversation);
-            if let Some(failed) = change.failed_guard(&settle.guards)? {
-                return Ok(Applied::Guarded { failed, version: change.conversation.version });
-            }
-            if settle.then == Then::Advance {
-                // Before the effects: those that move the lane have the last word.
-                core.advance(&held)?;
-                core.let_go(settle.claim)?;
-            }
-            change.apply(&settle.effects)?;
-            if settle.effects.is_empty() {
-                let Conversation { version, last_seq, .. } = change.conversation;
-                return Ok(Applied::Done { version, last_seq });
-            }
-            change.write()
-        })
+    pub(super) fn settle(&mut self, settle: &Settle) -> Result<Settled, Failure> {
+        if let Some((applied, next)) =
+            self.answered_before::<(Applied, Option<ClaimId>)>(settle.operation, Memory::Process)?
+        {
+            let next = self.claimed_before(next.as_slice())?.pop().map(Box::new);
+            return Ok(Settled { applied, next });
+        }
+        let (applied, conversation) = self.settle_claim(settle)?;
+        let next = match (&applied, conversation, settle.next) {
+            (Applied::Done { .. }, Some(conversation), Some(next)) => self.claim_next(conversation, next)?,
+            _ => None,
+        };
+        self.remember(settle.operation, Memory::Process, &(&applied, next.as_ref().map(|claim| claim.id)))?;
+        Ok(Settled { applied, next: next.map(Box::new) })
+    }
+
+    fn settle_claim(&self, settle: &Settle) -> Result<(Applied, Option<ConversationId>), Failure> {
+        let Some(held) = self.held(settle.claim)? else { return Ok((Applied::LeaseLost, None)) };
+        let Some(conversation) = load(&self.connection, held.conversation)? else {
+            return Ok((Applied::NotFound, None));
+        };
+        let mut change = Change::new(&self.connection, self.clock.now(), conversation);
+        if let Some(failed) = change.failed_guard(&settle.guards)? {
+            return Ok((Applied::Guarded { failed, version: change.conversation.version }, None));
+        }
+        if settle.then == Then::Advance {
+            // Before the effects: those that move the lane have the last word.
+            self.advance(&held)?;
+            self.let_go(settle.claim)?;
+        }
+        change.apply(&settle.effects)?;
+        if settle.effects.is_empty() {
+            let Conversation { version, last_seq, .. } = change.conversation;
+            return Ok((Applied::Done { version, last_seq }, Some(held.conversation)));
+        }
+        Ok((change.write()?, Some(held.conversation)))
     }
 
     pub(super) fn release(&mut self, release: &Release) -> Result<Held, Failure> {
-        self.once(release.operation, Memory::Process, |core| {
+        self.repeatable(release.operation, Memory::Process, |core| {
             let Some(held) = core.held(release.claim)? else { return Ok(Held::Gone) };
             core.let_go(release.claim)?;
             core.park(&held, release)?;
@@ -118,12 +145,15 @@ impl Core {
     }
 
     pub(super) fn requeue(&mut self, requeue: &Requeue) -> Result<Applied, Failure> {
-        self.once(requeue.operation, Memory::Stored, |core| {
+        self.repeatable(requeue.operation, Memory::Stored, |core| {
             let Some(letter) = rows::dead_letter(&core.connection, requeue.dead_letter)? else {
                 return Ok(Applied::NotFound);
             };
             let Some(conversation) = load(&core.connection, letter.conversation)? else { return Ok(Applied::NotFound) };
-            let mut change = Change::new(&core.connection, conversation).ending(letter.id);
+            let mut change = Change::new(&core.connection, core.clock.now(), conversation).ending(letter.id);
+            if let Some(failed) = change.failed_guard(&requeue.guards)? {
+                return Ok(Applied::Guarded { failed, version: change.conversation.version });
+            }
             change.apply(&requeue.effects)?;
             core.connection
                 .prepare_cached("DELETE FROM dead_letters WHERE id = ?1")?
@@ -137,27 +167,56 @@ impl Core {
 
     pub(super) fn master_key(&mut self, candidate: &MasterKey) -> Result<MasterKey, Failure> {
         let connection = &self.connection;
+        if let Some(key) = stored_key(connection)? {
+            // Nothing is written then: a daemon starts on a full disk too.
+            return Ok(key);
+        }
         connection
-            .prepare_cached("INSERT INTO meta (name, value) VALUES ('master_key', ?1) ON CONFLICT DO NOTHING")?
+            .prepare_cached("INSERT INTO meta (name, value) VALUES ('master_key', ?1)")?
             .execute([candidate.key.expose().as_slice()])?;
         connection
+            .prepare_cached("INSERT INTO meta (name, value) VALUES ('master_key_id', ?1)")?
+            .execute([candidate.id.as_str()])?;
+        Ok(candidate.clone())
+    }
+
+    /// What a request that had its effects before is answered.
+    fn known_request(&self, once: &Once) -> Result<Option<Applied>, Failure> {
+        let known = self
+            .connection
             .prepare_cached(
-                "INSERT INTO meta (name, value) SELECT 'master_key_id', ?1 FROM meta
-                 WHERE name = 'master_key' AND value = ?2 ON CONFLICT DO NOTHING",
+                "SELECT fingerprint, conversation, version, answer FROM requests WHERE key = ?1 AND until > ?2",
             )?
-            .execute((candidate.id.as_str(), candidate.key.expose().as_slice()))?;
-        let read = |name: &str| {
-            connection.prepare_cached("SELECT value FROM meta WHERE name = ?1").map(|s| (s, name.to_owned()))
-        };
-        let (mut statement, name) = read("master_key")?;
-        let key: [u8; 32] = statement.query_row([name], |row| row.get(0))?;
-        let (mut statement, name) = read("master_key_id")?;
-        let id: String = statement.query_row([name], |row| row.get(0))?;
-        Ok(MasterKey { id, key: Secret::new(key) })
+            .query_row((once.key, self.clock.now().as_millis()), |row| {
+                let same = row.get::<_, [u8; 32]>(0)? == once.fingerprint;
+                let conversation = ConversationId::from_bytes(rows::id_bytes(row, 1)?);
+                let version = Version(rows::seq(row, 2)?.0);
+                Ok((same, Applied::Repeated { conversation, version, answer: row.get(3)? }))
+            })
+            .optional()?;
+        Ok(known.map(|(same, repeated)| if same { repeated } else { Applied::KeyReused }))
+    }
+
+    fn keep_request(&self, once: &Once, conversation: ConversationId, version: Version) -> Result<(), Failure> {
+        let keep = i64::try_from(once.keep.as_millis()).unwrap_or(i64::MAX);
+        self.connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO requests (key, fingerprint, until, conversation, version, answer)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute((
+                once.key,
+                once.fingerprint,
+                self.clock.now().as_millis().saturating_add(keep),
+                conversation.to_bytes(),
+                rows::place(Seq(version.0)),
+                &once.answer,
+            ))?;
+        Ok(())
     }
 
     /// Carries an operation out once; repeated, it gives its first answer. Looked at before any fence.
-    fn once<T: Serialize + DeserializeOwned>(
+    fn repeatable<T: Serialize + DeserializeOwned>(
         &mut self,
         operation: OperationId,
         memory: Memory,
@@ -201,17 +260,19 @@ impl Core {
         };
         let now = self.clock.now().as_millis();
         self.connection.prepare_cached(keep)?.execute((operation.to_bytes(), now, json(answer)?))?;
-        self.sweep(now - REPEATS_MILLIS)
+        self.sweep(now)
     }
 
     /// Forgets operations whose time is over, and the oldest of the process when there are too many of them: their
     /// callers got their answers, as nothing lies between them and this thread that could lose one.
-    fn sweep(&mut self, oldest: i64) -> Result<(), Failure> {
+    fn sweep(&mut self, now: i64) -> Result<(), Failure> {
         self.unswept += 1;
         if self.unswept < SWEEP_EVERY {
             return Ok(());
         }
         self.unswept = 0;
+        let oldest = now - REPEATS_MILLIS;
+        self.connection.prepare_cached("DELETE FROM requests WHERE until <= ?1")?.execute([now])?;
         self.connection.prepare_cached("DELETE FROM operations WHERE at <= ?1")?.execute([oldest])?;
         self.connection.prepare_cached("DELETE FROM temp.recent WHERE at <= ?1")?.execute([oldest])?;
         self.connection
@@ -224,6 +285,17 @@ impl Core {
     }
 }
 
+fn stored_key(connection: &Connection) -> Result<Option<MasterKey>, Failure> {
+    let found = connection
+        .prepare_cached(
+            "SELECT key.value, name.value FROM meta key, meta name
+             WHERE key.name = 'master_key' AND name.name = 'master_key_id'",
+        )?
+        .query_row([], |row| Ok(MasterKey { key: Secret::new(row.get(0)?), id: row.get(1)? }))
+        .optional()?;
+    Ok(found)
+}
+
 fn new_conversation(inbound: &CommitInbound) -> Conversation {
     let new = &inbound.new;
     Conversation {
@@ -233,11 +305,16 @@ fn new_conversation(inbound: &CommitInbound) -> Conversation {
         status: Status::Open,
         owner: new.owner,
         attention: None,
+        assignee: None,
+        snoozed_until: None,
         version: Version(0),
         subject: new.subject.clone(),
         participants: Vec::new(),
         last_seq: Seq::ZERO,
         unanswered_from: None,
+        answer_by: None,
+        first_answered_at: None,
+        batch: None,
         discarded: Vec::new(),
         created_at: new.at,
         updated_at: new.at,

@@ -196,6 +196,7 @@ impl AdapterCase for Case {
                 external_id: None,
                 content: Content::Text("hi".into()),
                 reply_to: None,
+                private: false,
                 auto_generated: false,
                 sent_at: None,
                 received_at: self.now(),

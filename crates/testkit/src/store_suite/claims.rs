@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use frontdesk_model::*;
 use tokio::task::JoinSet;
 
-use super::{Bench, LEASE, contact};
+use super::{Bench, LEASE, contact, thread};
 
 const A_LITTLE: Duration = Duration::from_millis(1);
 
@@ -299,4 +299,112 @@ pub async fn a_limit_of_nothing_is_refused(bench: Bench) {
         order: ClaimOrder::LongestDue,
     };
     assert!(matches!(bench.store.claim(request).await, Err(StoreError::Refused(_))));
+}
+
+const AGENT: ClaimNext = ClaimNext { lane: Lane::Agent, lease: LEASE };
+const DELIVER: ClaimNext = ClaimNext { lane: Lane::Deliver, lease: LEASE };
+
+async fn say_and_claim(bench: &Bench, name: &str, next: ClaimNext) -> Option<Claim> {
+    let inbound = CommitInbound { claim: Some(next), ..bench.inbound(&thread(name)) };
+    match bench.store.commit_inbound(inbound).await.unwrap() {
+        Committed::New { claim, .. } => claim.map(|claim| *claim),
+        duplicate @ Committed::Duplicate { .. } => panic!("{duplicate:?}"),
+    }
+}
+
+/// As it would have been by a claim right after it.
+pub async fn a_commit_claims_what_it_makes_due(bench: Bench) {
+    let claim = say_and_claim(&bench, "order-77", AGENT).await.unwrap();
+    let conversation = bench.conversation(claim.conversation.id).await;
+    let event = bench.log(conversation.id).await.remove(0);
+    let expected = Claim {
+        id: claim.id,
+        lane: Lane::Agent,
+        conversation,
+        event,
+        turn: Turn::Next,
+        batch_from: None,
+        progress: Progress::default(),
+        contact: Some(contact(1)),
+        delivery: None,
+    };
+    assert_eq!(claim, expected);
+    assert!(bench.try_one(Lane::Agent).await.is_none());
+    bench.clock.advance(LEASE - A_LITTLE);
+    assert_eq!(bench.store.renew(claim.id, LEASE).await.unwrap(), Held::Yes);
+    bench.finish(&claim).await;
+    assert!(bench.try_one(Lane::Agent).await.is_none());
+}
+
+/// Nor is a claim kept from whoever asks later.
+pub async fn a_commit_claims_nothing_that_cannot_be_had(bench: Bench) {
+    assert_eq!(say_and_claim(&bench, "order-77", DELIVER).await, None, "nothing to do");
+    assert_eq!(say_and_claim(&bench, "order-77", AGENT).await.unwrap().event.seq, Seq(1), "the first, not the newest");
+    assert_eq!(say_and_claim(&bench, "order-77", AGENT).await, None, "somebody has it");
+    bench.clock.advance(LEASE);
+    let claim = say_and_claim(&bench, "order-77", AGENT).await.unwrap();
+    bench.park(&claim, LEASE, None, 1).await;
+    assert_eq!(say_and_claim(&bench, "order-77", AGENT).await, None, "it waits for its time");
+    let known = CommitInbound { claim: Some(AGENT), ..bench.inbound(&thread("other")) };
+    bench.store.commit_inbound(CommitInbound { claim: None, ..known.clone() }).await.unwrap();
+    let again = bench.store.commit_inbound(known).await.unwrap();
+    assert!(matches!(again, Committed::Duplicate { .. }));
+    assert_eq!(bench.claim(Lane::Agent, 5).await.claims.len(), 1, "a known message claims nothing");
+}
+
+/// While other lanes of the conversation go on.
+pub async fn settling_claims_the_lane_that_it_makes_due(bench: Bench) {
+    bench.say("order-77").await;
+    let claim = bench.one(Lane::Agent).await;
+    let (message, reply) = bench.reply();
+    let settle = Settle { next: Some(DELIVER), ..bench.settling(&claim, vec![reply], Then::Advance) };
+    let settled = bench.store.settle(settle.clone()).await.unwrap();
+    let next = settled.next.unwrap();
+    assert_eq!((next.lane, next.event.seq, next.turn), (Lane::Deliver, Seq(2), Turn::Next));
+    assert_eq!(next.delivery, Some(Delivery { status: DeliveryStatus::Queued, parts: Vec::new() }));
+    assert_eq!(next.conversation, bench.conversation(claim.conversation.id).await);
+    assert!(bench.try_one(Lane::Deliver).await.is_none());
+    // Whoever did not hear the answer is given the same claim, as long as it lasts.
+    let again = bench.store.settle(settle.clone()).await.unwrap();
+    assert_eq!((again.applied, again.next.as_ref()), (settled.applied.clone(), Some(&next)));
+    let frozen = vec![FrozenPart(serde_json::json!({ "text": "one" }))];
+    assert!(matches!(
+        bench.settle(&next, vec![Effect::Freeze { message, parts: frozen }], Then::Keep).await,
+        Applied::Done { .. }
+    ));
+    bench.finish(&next).await;
+    let again = bench.store.settle(settle).await.unwrap();
+    assert_eq!((again.applied, again.next), (settled.applied, None));
+}
+
+/// Nothing to do, somebody's, not settled at all.
+pub async fn settling_claims_nothing_that_cannot_be_had(bench: Bench) {
+    let (id, _) = bench.say("order-77").await;
+    let claim = bench.one(Lane::Agent).await;
+    let next = async |settle: Settle| bench.store.settle(settle).await.unwrap().next;
+    let keep = || Settle { next: Some(DELIVER), ..bench.settling(&claim, Vec::new(), Then::Keep) };
+    assert_eq!(next(keep()).await, None, "nothing to do");
+    bench.queue_reply(id).await;
+    let guards = vec![Guard::OwnerIs(Owner::Desk)];
+    assert_eq!(next(Settle { guards, ..keep() }).await, None, "the guards do not hold");
+    let strange = ClaimId::from_bytes([7; 16]);
+    assert_eq!(next(Settle { claim: strange, ..keep() }).await, None, "no claim");
+    let held = next(keep()).await.unwrap();
+    assert_eq!(next(keep()).await, None, "somebody has it");
+    bench.park(&held, LEASE, None, 1).await;
+    assert_eq!(next(keep()).await, None, "it waits for its time");
+    let own = Settle { next: Some(AGENT), ..bench.settling(&claim, Vec::new(), Then::Keep) };
+    assert_eq!(next(own).await, None, "the lane is the settling claim's");
+}
+
+/// One request after the other, without asking in between.
+pub async fn settling_may_claim_the_same_lanes_next_event(bench: Bench) {
+    bench.say("order-77").await;
+    bench.say("order-77").await;
+    let claim = bench.one(Lane::Agent).await;
+    let settle = Settle { next: Some(AGENT), ..bench.settling(&claim, Vec::new(), Then::Advance) };
+    let next = bench.store.settle(settle).await.unwrap().next.unwrap();
+    assert_eq!((next.event.seq, next.id == claim.id), (Seq(2), false));
+    let settle = Settle { next: Some(AGENT), ..bench.settling(&next, Vec::new(), Then::Advance) };
+    assert_eq!(bench.store.settle(settle).await.unwrap().next, None);
 }

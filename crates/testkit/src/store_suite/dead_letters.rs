@@ -126,3 +126,27 @@ pub async fn another_attention_stays(bench: Bench) {
     bench.requeue(&letter, DeadLetterEnd::Drop).await;
     assert_eq!(bench.conversation(id).await.attention, Some(Attention::Handoff));
 }
+
+/// So that the replay can be asked about together with what it was asked about.
+pub async fn a_replay_knows_where_its_batch_began(bench: Bench) {
+    for _ in 0..3 {
+        bench.say("order-77").await;
+    }
+    let claim = bench.one(Lane::Agent).await;
+    assert_eq!(claim.batch_from, None);
+    let last = bench.log(claim.conversation.id).await.remove(1);
+    let batch_from = Some(claim.event.seq);
+    let letter = DeadLetter { seq: last.seq, event: last.id, batch_from, ..bench.dead_letter(&claim) };
+    let effects = vec![Effect::AddDeadLetter(letter.clone()), Effect::AgentDoneThrough(last.seq)];
+    bench.settle(&claim, effects, Then::Advance).await;
+    assert_eq!(bench.store.dead_letter(letter.id).await.unwrap(), Some(letter.clone()));
+    bench.requeue(&letter, DeadLetterEnd::Replay).await;
+    let replay = bench.one(Lane::Agent).await;
+    assert_eq!((replay.turn, replay.event.seq, replay.batch_from), (Turn::Replay, Seq(2), Some(Seq(1))));
+    bench.park(&replay, Duration::ZERO, None, 1).await;
+    let again = bench.one(Lane::Agent).await;
+    assert_eq!((again.batch_from, again.progress.attempts), (Some(Seq(1)), 1));
+    bench.finish(&again).await;
+    let next = bench.one(Lane::Agent).await;
+    assert_eq!((next.turn, next.event.seq, next.batch_from), (Turn::Next, Seq(3), None));
+}

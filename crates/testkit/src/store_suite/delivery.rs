@@ -2,7 +2,7 @@
 
 use frontdesk_model::*;
 
-use super::{Bench, said};
+use super::{Bench, rows, said};
 
 fn frozen(text: &str) -> FrozenPart {
     FrozenPart(serde_json::json!({ "text": text }))
@@ -13,7 +13,7 @@ fn freeze(message: MessageId) -> Effect {
 }
 
 async fn refused(bench: &Bench, conversation: ConversationId, effects: Vec<Effect>) {
-    let append = Append { operation: bench.operation(), conversation, guards: Vec::new(), effects };
+    let append = bench.appending(conversation, Vec::new(), effects);
     let answer = bench.store.append(append).await;
     assert!(matches!(answer, Err(StoreError::Refused(_))), "{answer:?}");
 }
@@ -26,10 +26,10 @@ pub async fn parts_are_frozen_once(bench: Bench) {
     let guards = vec![Guard::NotFrozen(message)];
     let settle = |effects| Settle { guards: guards.clone(), ..bench.settling(&claim, effects, Then::Keep) };
     refused(&bench, id, vec![Effect::Freeze { message, parts: Vec::new() }]).await;
-    let first = bench.store.settle(settle(vec![freeze(message)])).await.unwrap();
+    let first = bench.store.settle(settle(vec![freeze(message)])).await.unwrap().applied;
     assert!(matches!(first, Applied::Done { .. }), "{first:?}");
     let other = Effect::Freeze { message, parts: vec![frozen("other")] };
-    let second = bench.store.settle(settle(vec![other.clone()])).await.unwrap();
+    let second = bench.store.settle(settle(vec![other.clone()])).await.unwrap().applied;
     assert!(matches!(second, Applied::Guarded { failed: Guard::NotFrozen(of), .. } if of == message), "{second:?}");
     refused(&bench, id, vec![other]).await;
     let parts = bench.store.parts(message).await.unwrap();
@@ -64,7 +64,7 @@ pub async fn a_status_is_known_by_the_messages_id(bench: Bench) {
     let (conversation, record) = bench.store.message(message).await.unwrap().unwrap();
     assert_eq!((conversation, record.seq, record.message.id), (id, Seq(2), message));
     assert_eq!(record.status, Some(DeliveryStatus::Uncertain));
-    let listed = bench.store.messages(id, None, 10).await.unwrap().unwrap();
+    let listed = bench.store.messages(id, None, rows(10)).await.unwrap().unwrap().data;
     assert_eq!(listed[0], record);
     assert_eq!(listed[1].status, None);
 }

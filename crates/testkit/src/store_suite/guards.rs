@@ -5,7 +5,7 @@ use std::sync::Arc;
 use frontdesk_model::*;
 use tokio::task::JoinSet;
 
-use super::Bench;
+use super::{Bench, rows};
 
 /// With a claim and without.
 pub async fn a_guard_that_fails_leaves_everything_as_it_was(bench: Bench) {
@@ -17,7 +17,7 @@ pub async fn a_guard_that_fails_leaves_everything_as_it_was(bench: Bench) {
         let effects = || vec![bench.reply().1, Effect::SetOwner(Owner::Desk), Effect::BumpVersion];
         assert_eq!(bench.append(id, vec![failed], effects()).await, Applied::Guarded { failed, version });
         let settle = Settle { guards: vec![failed], ..bench.settling(&claim, effects(), Then::Advance) };
-        assert_eq!(bench.store.settle(settle).await.unwrap(), Applied::Guarded { failed, version });
+        assert_eq!(bench.store.settle(settle).await.unwrap().applied, Applied::Guarded { failed, version });
     }
     assert_eq!((bench.conversation(id).await, bench.log(id).await), before);
     assert!(bench.try_one(Lane::Deliver).await.is_none());
@@ -50,7 +50,7 @@ pub async fn a_failed_guard_keeps_the_claim(bench: Bench) {
     let claim = bench.one(Lane::Agent).await;
     let guards = vec![Guard::OwnerIs(Owner::Desk)];
     let settle = Settle { guards, ..bench.settling(&claim, Vec::new(), Then::Advance) };
-    assert!(matches!(bench.store.settle(settle).await.unwrap(), Applied::Guarded { .. }));
+    assert!(matches!(bench.store.settle(settle).await.unwrap().applied, Applied::Guarded { .. }));
     assert!(bench.try_one(Lane::Agent).await.is_none());
     bench.finish(&claim).await;
     assert!(bench.try_one(Lane::Agent).await.is_none());
@@ -63,7 +63,7 @@ pub async fn a_refused_effect_undoes_those_before_it(bench: Bench) {
     let before = (bench.conversation(id).await, bench.log(id).await);
     let nowhere = Effect::SetPart { message: bench.message_id(), index: 0, state: PartState::Failed };
     let effects = || vec![bench.reply().1, Effect::SetOwner(Owner::Desk), nowhere.clone()];
-    let append = Append { operation: bench.operation(), conversation: id, guards: Vec::new(), effects: effects() };
+    let append = bench.appending(id, Vec::new(), effects());
     assert!(matches!(bench.store.append(append).await, Err(StoreError::Refused(_))));
     let settle = bench.settling(&claim, effects(), Then::Advance);
     assert!(matches!(bench.store.settle(settle).await, Err(StoreError::Refused(_))));
@@ -86,9 +86,7 @@ pub async fn a_refusal_does_not_touch_what_is_written_at_once(bench: Bench) {
                 0 => bench.reply().1,
                 _ => bench.event(super::said(taken, Direction::Outbound), Vec::new(), Some(DeliveryStatus::Queued)),
             };
-            let (operation, guards) = (bench.operation(), Vec::new());
-            let append = Append { operation, conversation: id, guards, effects: vec![effect] };
-            (number, bench.store.append(append).await)
+            (number, bench.store.append(bench.appending(id, Vec::new(), vec![effect])).await)
         });
     }
     for (number, answer) in calls.join_all().await {
@@ -109,9 +107,48 @@ pub async fn what_is_unknown_is_not_found(bench: Bench) {
     assert_eq!(bench.append(nobody, Vec::new(), vec![Effect::BumpVersion]).await, Applied::NotFound);
     assert_eq!(bench.requeue(&bench.dead_letter(&claim), DeadLetterEnd::Replay).await, Applied::NotFound);
     assert_eq!(bench.store.conversation(nobody).await.unwrap(), None);
-    assert_eq!(bench.store.events(nobody, Seq::ZERO, 5).await.unwrap(), None);
-    assert_eq!(bench.store.messages(nobody, None, 5).await.unwrap(), None);
+    assert_eq!(bench.store.events(nobody, Seq::ZERO, rows(5)).await.unwrap(), None);
+    assert_eq!(bench.store.messages(nobody, None, rows(5)).await.unwrap(), None);
     assert_eq!(bench.store.message(bench.message_id()).await.unwrap(), None);
     assert_eq!(bench.store.parts(bench.message_id()).await.unwrap(), []);
-    assert_eq!(bench.store.events(id, Seq(1), 5).await.unwrap(), Some(Vec::new()));
+    let end = Slice { data: Vec::new(), more: false };
+    assert_eq!(bench.store.events(id, Seq(1), rows(5)).await.unwrap(), Some(end));
+}
+
+/// A timer that was moved meanwhile is not acted on.
+pub async fn a_moment_must_be_exactly_the_one_named(bench: Bench) {
+    let (id, _) = bench.say("order-77").await;
+    let (one, two) = (Timestamp::from_millis(1_000), Timestamp::from_millis(2_000));
+    let version = bench.conversation(id).await.version;
+    for failed in [Guard::SnoozedUntil(one), Guard::AnswerBy(one)] {
+        assert_eq!(bench.append(id, vec![failed], Vec::new()).await, Applied::Guarded { failed, version });
+    }
+    bench.apply(id, vec![Effect::SetSnooze(Some(one)), Effect::SetAnswerBy(Some(two))]).await;
+    let holds = vec![Guard::SnoozedUntil(one), Guard::AnswerBy(two)];
+    assert!(matches!(bench.append(id, holds, Vec::new()).await, Applied::Done { .. }));
+    for failed in [Guard::SnoozedUntil(two), Guard::AnswerBy(one)] {
+        assert_eq!(bench.append(id, vec![failed], Vec::new()).await, Applied::Guarded { failed, version });
+    }
+}
+
+/// And keeps its dead letter.
+pub async fn a_requeue_is_guarded(bench: Bench) {
+    let (id, _) = bench.say("order-77").await;
+    let letter = bench.bury(&bench.one(Lane::Agent).await).await;
+    let failed = Guard::OwnerIs(Owner::Desk);
+    let requeue = |guards| Requeue {
+        operation: bench.operation(),
+        dead_letter: letter.id,
+        guards,
+        effects: vec![Effect::BumpVersion],
+        end: DeadLetterEnd::Replay,
+    };
+    let version = bench.conversation(id).await.version;
+    let answer = bench.store.requeue(requeue(vec![failed])).await.unwrap();
+    assert_eq!(answer, Applied::Guarded { failed, version });
+    assert_eq!(bench.store.dead_letter(letter.id).await.unwrap(), Some(letter.clone()));
+    assert!(bench.try_one(Lane::Agent).await.is_none());
+    let answer = bench.store.requeue(requeue(vec![Guard::OwnerIs(Owner::Agent)])).await.unwrap();
+    assert!(matches!(answer, Applied::Done { .. }));
+    assert_eq!(bench.one(Lane::Agent).await.turn, Turn::Replay);
 }

@@ -38,11 +38,16 @@ pub async fn a_new_conversation_is_as_it_was_named(bench: Bench) {
         status: Status::Open,
         owner: Owner::Desk,
         attention: None,
+        assignee: None,
+        snoozed_until: None,
         version: Version(0),
         subject: Some("An order".into()),
         participants: Vec::new(),
         last_seq: Seq(1),
         unanswered_from: None,
+        answer_by: None,
+        first_answered_at: None,
+        batch: None,
         discarded: Vec::new(),
         created_at: new.at,
         updated_at: new.at,
@@ -132,7 +137,7 @@ pub async fn t42_odd_names_of_threads_stay_apart(bench: Bench) {
         let (account, kind) = (ThreadKey { account: name.parse().unwrap(), ..thread("x") }, "web");
         for odd in [account.clone(), ThreadKey { kind: kind.parse().unwrap(), ..account }] {
             let committed = bench.store.commit_inbound(bench.inbound(&odd)).await.unwrap();
-            let Committed::New { conversation, seq } = committed else { panic!("{committed:?}") };
+            let Committed::New { conversation, seq, .. } = committed else { panic!("{committed:?}") };
             assert_eq!(seq, Seq(1));
             made.insert(conversation);
             assert_eq!(bench.conversation(conversation).await.thread, odd);
@@ -162,4 +167,35 @@ pub async fn a_status_changes_only_from_where_it_may(bench: Bench) {
     bench.apply(id, vec![Effect::SetStatus(Status::Resolved), open(), Effect::SetChannel(channel.clone())]).await;
     let conversation = bench.conversation(id).await;
     assert_eq!((conversation.status, conversation.channel), (Status::Open, channel));
+}
+
+/// Each says itself when it does nothing.
+pub async fn plain_effects_do_what_they_say(bench: Bench) {
+    let (id, _) = bench.say("order-77").await;
+    let (one, two) = (Timestamp::from_millis(1_000), Timestamp::from_millis(2_000));
+    let batch = Batch { from: Seq(1), through: Seq(1) };
+    let effects = vec![
+        Effect::SetAttention(Some(Attention::Fallback)),
+        Effect::ClearAttentionIf(Attention::Handoff),
+        Effect::SetAssignee(Some("Mia".into())),
+        Effect::SetSnooze(Some(one)),
+        Effect::NoteAnswered(one),
+        Effect::NoteAnswered(two),
+        Effect::SetBatch(Some(batch)),
+    ];
+    bench.apply(id, effects).await;
+    let conversation = bench.conversation(id).await;
+    assert_eq!(conversation.attention, Some(Attention::Fallback));
+    assert_eq!(conversation.assignee.as_deref(), Some("Mia"));
+    assert_eq!((conversation.snoozed_until, conversation.first_answered_at), (Some(one), Some(one)));
+    assert_eq!(conversation.batch, Some(batch));
+    let effects = vec![
+        Effect::ClearAttentionIf(Attention::Fallback),
+        Effect::SetAssignee(None),
+        Effect::SetSnooze(None),
+        Effect::SetBatch(None),
+    ];
+    bench.apply(id, effects).await;
+    let Conversation { attention, assignee, snoozed_until, batch, .. } = bench.conversation(id).await;
+    assert_eq!((attention, assignee, snoozed_until, batch), (None, None, None, None));
 }

@@ -21,7 +21,7 @@ use proptest::{
 };
 use tokio::task::JoinSet;
 
-use super::{Bench, LEASE, said};
+use super::{ALL, Bench, LEASE, said, thread};
 
 /// How many random steps are taken. Each store starts empty, so they are one long run, not many short ones.
 const STEPS: usize = 1500;
@@ -30,29 +30,33 @@ const THREADS: [&str; 4] = ["a", "b", "c", "d"];
 /// What a worker may do next. Numbers choose among what there is.
 #[derive(Debug, Clone)]
 enum Step {
-    Say(usize),
+    Say { thread: usize, claim: bool },
     Reply(usize),
     Note(usize),
     Claim { lane: Lane, limit: usize },
     Renew(usize),
     Keep(usize),
-    Advance { claim: usize, reply: bool },
+    Advance { claim: usize, reply: bool, next: Option<Lane> },
     Repeat,
+    Follow { rows: usize },
     Release { claim: usize, seconds: u64 },
     Wait { seconds: u64 },
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let lane = prop_oneof![Just(Lane::Agent), Just(Lane::Deliver)];
+    let lane = || prop_oneof![Just(Lane::Agent), Just(Lane::Deliver)];
+    let next = prop_oneof![1 => Just(None), 2 => lane().prop_map(Some)];
     prop_oneof![
-        4 => (0..THREADS.len()).prop_map(Step::Say),
+        4 => (0..THREADS.len(), any::<bool>()).prop_map(|(thread, claim)| Step::Say { thread, claim }),
         2 => (0..THREADS.len()).prop_map(Step::Reply),
         1 => (0..THREADS.len()).prop_map(Step::Note),
-        6 => (lane, 1..4_usize).prop_map(|(lane, limit)| Step::Claim { lane, limit }),
+        6 => (lane(), 1..4_usize).prop_map(|(lane, limit)| Step::Claim { lane, limit }),
         1 => any::<usize>().prop_map(Step::Renew),
         1 => any::<usize>().prop_map(Step::Keep),
-        6 => (any::<usize>(), any::<bool>()).prop_map(|(claim, reply)| Step::Advance { claim, reply }),
+        6 => (any::<usize>(), any::<bool>(), next)
+            .prop_map(|(claim, reply, next)| Step::Advance { claim, reply, next }),
         1 => Just(Step::Repeat),
+        2 => (1..9_usize).prop_map(|rows| Step::Follow { rows }),
         2 => (any::<usize>(), 0..40_u64).prop_map(|(claim, seconds)| Step::Release { claim, seconds }),
         2 => (1..25_u64).prop_map(|seconds| Step::Wait { seconds }),
     ]
@@ -72,7 +76,10 @@ struct Expected {
     held: BTreeMap<LaneKey, (ClaimId, Duration)>,
     /// All claims there ever were: most are over.
     claims: Vec<Claim>,
-    repeatable: Option<(Settle, Applied)>,
+    repeatable: Option<(Settle, Settled)>,
+    /// Where a follower of all changes stands, and what it has seen.
+    position: String,
+    seen: Vec<(ConversationId, Seq)>,
 }
 
 impl Expected {
@@ -97,6 +104,17 @@ impl Expected {
             && self.held.get(&key).is_none_or(|(_, until)| *until <= boot)
     }
 
+    /// A lane was given, or not, as it had to be.
+    fn given(&mut self, key: LaneKey, claim: Option<&Claim>, now: Timestamp, boot: Duration) {
+        assert_eq!(claim.is_some(), self.is_due(key, now, boot), "{claim:?}");
+        if let Some(claim) = claim {
+            assert_eq!((claim.conversation.id, claim.lane), key);
+            assert_eq!(Some(&claim.event.seq), self.work[&key].front());
+            self.held.insert(key, (claim.id, boot + LEASE));
+            self.claims.push(claim.clone());
+        }
+    }
+
     fn due(&self, lane: Lane, now: Timestamp, boot: Duration) -> usize {
         self.work.keys().filter(|key| key.1 == lane && self.is_due(**key, now, boot)).count()
     }
@@ -107,7 +125,8 @@ pub async fn random_steps_of_several_workers_keep_every_promise(bench: Bench) {
     let seed = std::env::var("STORE_SUITE_SEED").ok().and_then(|text| text.parse::<u8>().ok()).unwrap_or(1);
     println!("STORE_SUITE_SEED={seed}");
     let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]));
-    let mut expected = Expected::default();
+    let mut expected = Expected { position: end(&bench).await, ..Expected::default() };
+    let start = expected.position.clone();
     for number in 0..STEPS {
         let step = step().new_tree(&mut runner).unwrap().current();
         println!("{number}: {step:?}");
@@ -123,20 +142,54 @@ pub async fn random_steps_of_several_workers_keep_every_promise(bench: Bench) {
         }
     }
     assert!(expected.work.values().all(VecDeque::is_empty), "{:?}", expected.work);
+    // Who followed saw every event once, in the order in which one who comes now sees them.
+    while follow(&bench, &mut expected, 50).await {}
+    let all = bench.store.changes(Some(start), ChangeFilter::default(), ALL).await.unwrap();
+    assert_eq!(all.data.iter().map(place).collect::<Vec<_>>(), expected.seen);
     for (conversation, last) in expected.last_seq {
+        let seen = expected.seen.iter().filter(|(of, _)| *of == conversation).map(|(_, seq)| seq.0);
+        assert!(seen.eq(1..=last));
         let places: Vec<u64> = bench.log(conversation).await.iter().map(|event| event.seq.0).collect();
         assert_eq!(places, (1..=last).collect::<Vec<_>>());
     }
 }
 
+async fn end(bench: &Bench) -> String {
+    bench.store.changes(None, ChangeFilter::default(), ALL).await.unwrap().position
+}
+
+fn place(change: &LoggedChange) -> (ConversationId, Seq) {
+    (change.conversation.id, change.event.seq)
+}
+
+/// Reads on. Whether there is more.
+async fn follow(bench: &Bench, expected: &mut Expected, rows: usize) -> bool {
+    let take = Take { rows, bytes: usize::MAX };
+    let after = Some(expected.position.clone());
+    let changes = bench.store.changes(after, ChangeFilter::default(), take).await.unwrap();
+    assert!(changes.data.len() <= rows && !changes.lost);
+    expected.seen.extend(changes.data.iter().map(place));
+    expected.position = changes.position;
+    changes.more
+}
+
 async fn take(bench: &Bench, expected: &mut Expected, step: Step) {
     let (now, boot) = (bench.clock.now(), bench.clock.boot());
     match step {
-        Step::Say(which) => {
-            let (conversation, seq) = bench.say(THREADS[which]).await;
+        Step::Say { thread: which, claim } => {
+            let next = claim.then_some(ClaimNext { lane: Lane::Agent, lease: LEASE });
+            let inbound = CommitInbound { claim: next, ..bench.inbound(&thread(THREADS[which])) };
+            let committed = bench.store.commit_inbound(inbound).await.unwrap();
+            let Committed::New { conversation, seq, claim: claimed } = committed else { panic!("{committed:?}") };
             assert_eq!(*expected.threads.entry(which).or_insert(conversation), conversation);
             assert_eq!(seq, expected.logged(conversation, Some(Lane::Agent)));
+            if claim {
+                expected.given((conversation, Lane::Agent), claimed.as_deref(), now, boot);
+            } else {
+                assert_eq!(claimed, None);
+            }
         }
+        Step::Follow { rows } => drop(follow(bench, expected, rows).await),
         Step::Reply(which) | Step::Note(which) => {
             let Some(conversation) = expected.threads.get(&which).copied() else { return };
             let (effect, woken) = match step {
@@ -151,17 +204,16 @@ async fn take(bench: &Bench, expected: &mut Expected, step: Step) {
             let claims = bench.claim(lane, limit).await.claims;
             assert_eq!(claims.len(), limit.min(expected.due(lane, now, boot)));
             for claim in claims {
-                let key = (claim.conversation.id, lane);
-                assert!(expected.is_due(key, now, boot), "given though held or parked: {claim:?}");
-                assert_eq!(Some(&claim.event.seq), expected.work[&key].front());
-                expected.held.insert(key, (claim.id, boot + LEASE));
-                expected.claims.push(claim);
+                expected.given((claim.conversation.id, lane), Some(&claim), now, boot);
             }
         }
         Step::Wait { seconds } => bench.clock.advance(Duration::from_secs(seconds)),
         Step::Repeat => {
             if let Some((settle, first)) = expected.repeatable.clone() {
-                assert_eq!(bench.store.settle(settle).await.unwrap(), first);
+                let again = bench.store.settle(settle).await.unwrap();
+                assert_eq!(again.applied, first.applied);
+                let still = first.next.filter(|claim| expected.holds(claim, boot)).map(|claim| claim.id);
+                assert_eq!(again.next.map(|claim| claim.id), still);
             }
         }
         Step::Renew(which) | Step::Keep(which) => {
@@ -181,13 +233,15 @@ async fn take(bench: &Bench, expected: &mut Expected, step: Step) {
                 }
             }
         }
-        Step::Advance { claim, reply } => {
+        Step::Advance { claim, reply, next } => {
             let Some(claim) = chosen(expected, claim) else { return };
             let effects = if reply { vec![bench.reply().1] } else { Vec::new() };
-            let settle = bench.settling(&claim, effects, Then::Advance);
-            let applied = bench.store.settle(settle.clone()).await.unwrap();
-            assert_eq!(applied != Applied::LeaseLost, expected.holds(&claim, boot), "{applied:?}");
-            if applied != Applied::LeaseLost {
+            let next = next.map(|lane| ClaimNext { lane, lease: LEASE });
+            let settle = Settle { next, ..bench.settling(&claim, effects, Then::Advance) };
+            let settled = bench.store.settle(settle.clone()).await.unwrap();
+            let held = settled.applied != Applied::LeaseLost;
+            assert_eq!(held, expected.holds(&claim, boot), "{settled:?}");
+            if held {
                 let key = (claim.conversation.id, claim.lane);
                 assert_eq!(expected.work.get_mut(&key).unwrap().pop_front(), Some(claim.event.seq));
                 expected.held.remove(&key);
@@ -196,7 +250,13 @@ async fn take(bench: &Bench, expected: &mut Expected, step: Step) {
                     expected.logged(claim.conversation.id, Some(Lane::Deliver));
                 }
             }
-            expected.repeatable = Some((settle, applied));
+            match next {
+                Some(next) if held => {
+                    expected.given((claim.conversation.id, next.lane), settled.next.as_deref(), now, boot);
+                }
+                _ => assert_eq!(settled.next, None),
+            }
+            expected.repeatable = Some((settle, settled));
         }
         Step::Release { claim, seconds } => {
             let Some(claim) = chosen(expected, claim) else { return };

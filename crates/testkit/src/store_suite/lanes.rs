@@ -141,3 +141,44 @@ pub async fn a_message_that_is_passed_by_wakes_nobody_later(bench: Bench) {
     bench.say("order-77").await;
     assert_eq!(due(&bench).await, [1, 3]);
 }
+
+/// One answer to several events.
+pub async fn the_agent_lane_goes_on_behind_what_is_done(bench: Bench) {
+    let (id, _) = bench.say("order-77").await;
+    bench.say("order-77").await;
+    bench.say("order-77").await;
+    let claim = bench.one(Lane::Agent).await;
+    bench.settle(&claim, vec![Effect::AgentDoneThrough(Seq(2))], Then::Advance).await;
+    assert_eq!(due(&bench).await, [3]);
+    bench.say("order-77").await;
+    bench.apply(id, vec![Effect::AgentDoneThrough(Seq(2))]).await;
+    assert_eq!(due(&bench).await, [4], "what was done before is no step back");
+    bench.say("order-77").await;
+    bench.apply(id, vec![Effect::AgentDoneThrough(Seq(5))]).await;
+    assert_eq!(due(&bench).await, [0; 0]);
+    bench.say("order-77").await;
+    assert_eq!(due(&bench).await, [6]);
+    let beyond = bench.appending(id, Vec::new(), vec![Effect::AgentDoneThrough(Seq(7))]);
+    assert!(matches!(bench.store.append(beyond).await, Err(StoreError::Refused(_))));
+}
+
+/// It waited for what is done now.
+pub async fn a_parked_agent_lane_that_goes_on_is_due_at_once(bench: Bench) {
+    let (id, _) = bench.say("order-77").await;
+    bench.park(&bench.one(Lane::Agent).await, std::time::Duration::from_secs(60), Some(Waiting::Agent), 1).await;
+    bench.say("order-77").await;
+    bench.apply(id, vec![Effect::AgentDoneThrough(Seq(0))]).await;
+    assert_eq!(due(&bench).await, [0; 0], "nothing was done");
+    bench.apply(id, vec![Effect::AgentDoneThrough(Seq(1))]).await;
+    assert_eq!(due(&bench).await, [2]);
+}
+
+/// They were asked for.
+pub async fn replays_are_not_done_with_what_came_before(bench: Bench) {
+    let (id, _) = bench.say("order-77").await;
+    let letter = bench.bury(&bench.one(Lane::Agent).await).await;
+    bench.say("order-77").await;
+    bench.requeue(&letter, DeadLetterEnd::Replay).await;
+    bench.apply(id, vec![Effect::AgentDoneThrough(Seq(2))]).await;
+    assert_eq!(due(&bench).await, [1]);
+}

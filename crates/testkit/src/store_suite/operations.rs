@@ -12,7 +12,7 @@ const NEARLY_TEN_MINUTES: Duration = Duration::from_secs(9 * 60 + 59);
 pub async fn a_repeated_append_repeats_its_answer(bench: Bench) {
     let (id, _) = bench.say("order-77").await;
     let effects = vec![bench.reply().1, Effect::BumpVersion];
-    let append = Append { operation: bench.operation(), conversation: id, guards: Vec::new(), effects };
+    let append = bench.appending(id, Vec::new(), effects);
     let first = bench.store.append(append.clone()).await.unwrap();
     bench.say("order-77").await;
     bench.clock.advance(NEARLY_TEN_MINUTES);
@@ -26,7 +26,7 @@ pub async fn a_repeated_settle_repeats_its_answer_though_its_claim_is_over(bench
     let claim = bench.one(Lane::Agent).await;
     let settle = bench.settling(&claim, vec![bench.reply().1], Then::Advance);
     let first = bench.store.settle(settle.clone()).await.unwrap();
-    assert!(matches!(first, Applied::Done { .. }));
+    assert!(matches!(first.applied, Applied::Done { .. }));
     bench.say("order-77").await;
     bench.one(Lane::Agent).await;
     bench.clock.advance(NEARLY_TEN_MINUTES);
@@ -59,8 +59,8 @@ pub async fn a_repeated_requeue_repeats_its_answer(bench: Bench) {
     bench.say("order-77").await;
     let letter = bench.bury(&bench.one(Lane::Agent).await).await;
     let end = DeadLetterEnd::Replay;
-    let requeue =
-        Requeue { operation: bench.operation(), dead_letter: letter.id, effects: vec![Effect::BumpVersion], end };
+    let (operation, guards, effects) = (bench.operation(), Vec::new(), vec![Effect::BumpVersion]);
+    let requeue = Requeue { operation, dead_letter: letter.id, guards, effects, end };
     let first = bench.store.requeue(requeue.clone()).await.unwrap();
     assert!(matches!(first, Applied::Done { .. }));
     bench.finish(&bench.one(Lane::Agent).await).await;
@@ -113,7 +113,7 @@ pub async fn a_claim_repeated_after_its_claims_are_over_hands_out_nothing_new(be
 pub async fn a_refusal_by_a_guard_is_repeated_too(bench: Bench) {
     let (id, _) = bench.say("order-77").await;
     let guards = vec![Guard::OwnerIs(Owner::Desk)];
-    let append = Append { operation: bench.operation(), conversation: id, guards, effects: vec![bench.note()] };
+    let append = bench.appending(id, guards, vec![bench.note()]);
     let first = bench.store.append(append.clone()).await.unwrap();
     assert!(matches!(first, Applied::Guarded { .. }));
     bench.apply(id, vec![Effect::SetOwner(Owner::Desk)]).await;

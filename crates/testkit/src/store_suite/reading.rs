@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use frontdesk_model::*;
 
-use super::{Bench, LEASE, thread};
+use super::{Bench, LEASE, contact, rows, thread};
 
 async fn list(bench: &Bench, filter: ConversationFilter, limit: usize) -> Vec<ConversationId> {
     let page = bench.store.conversations(filter, PageRequest { limit, page: None }).await.unwrap();
@@ -57,21 +57,81 @@ pub async fn the_conversation_that_grew_last_is_first(bench: Bench) {
 pub async fn filters_choose(bench: Bench) {
     let [a, b, c] = [bench.say("a").await.0, bench.say("b").await.0, bench.say("c").await.0];
     let other: ChannelName = "other".parse().unwrap();
-    bench.apply(a, vec![Effect::SetStatus(Status::Resolved)]).await;
-    bench.apply(b, vec![Effect::SetChannel(other.clone()), Effect::SetStatus(Status::Resolved)]).await;
-    bench.apply(c, vec![Effect::SetAttention(Some(Attention::Handoff))]).await;
-    let chosen = async |status, channels: &[&ChannelName], attention| {
-        let channels = channels.iter().map(|name| (*name).clone()).collect();
-        let filter = ConversationFilter { status, channels, attention };
-        list(&bench, filter, 10).await.into_iter().collect::<BTreeSet<_>>()
-    };
     let shop: ChannelName = "shop".parse().unwrap();
-    assert_eq!(chosen(Some(Status::Resolved), &[], None).await, [a, b].into());
-    assert_eq!(chosen(None, &[&other], None).await, [b].into());
-    assert_eq!(chosen(None, &[&other, &shop], None).await, [a, b, c].into());
-    assert_eq!(chosen(Some(Status::Resolved), &[&shop], None).await, [a].into());
-    assert_eq!(chosen(None, &[], Some(Attention::Handoff)).await, [c].into());
-    assert_eq!(chosen(Some(Status::Open), &[&other], Some(Attention::Handoff)).await, [].into());
+    bench.apply(a, vec![Effect::SetStatus(Status::Resolved), Effect::SetAssignee(Some("Mia".into()))]).await;
+    bench.apply(b, vec![Effect::SetChannel(other.clone()), Effect::SetStatus(Status::Resolved)]).await;
+    bench.apply(b, vec![Effect::PutParticipant(contact(2))]).await;
+    let effects = vec![
+        Effect::SetAttention(Some(Attention::Handoff)),
+        Effect::SetOwner(Owner::Desk),
+        Effect::SetAssignee(Some("Mia".into())),
+    ];
+    bench.apply(c, effects).await;
+    let any = ConversationFilter::default;
+    let chosen = async |filter| list(&bench, filter, 10).await.into_iter().collect::<BTreeSet<_>>();
+    let on = |channels: &[&ChannelName]| channels.iter().map(|name| (*name).clone()).collect::<Vec<_>>();
+    let resolved = || ConversationFilter { status: Some(Status::Resolved), ..any() };
+    assert_eq!(chosen(resolved()).await, [a, b].into());
+    assert_eq!(chosen(ConversationFilter { channels: on(&[&other]), ..any() }).await, [b].into());
+    assert_eq!(chosen(ConversationFilter { channels: on(&[&other, &shop]), ..any() }).await, [a, b, c].into());
+    assert_eq!(chosen(ConversationFilter { channels: on(&[&shop]), ..resolved() }).await, [a].into());
+    let handoff = || ConversationFilter { attention: Some(Attention::Handoff), ..any() };
+    assert_eq!(chosen(handoff()).await, [c].into());
+    assert_eq!(chosen(ConversationFilter { attention: Some(Attention::Fallback), ..any() }).await, [].into());
+    assert_eq!(chosen(ConversationFilter { channels: on(&[&other]), ..handoff() }).await, [].into());
+    assert_eq!(chosen(ConversationFilter { owner: Some(Owner::Desk), ..any() }).await, [c].into());
+    assert_eq!(chosen(ConversationFilter { owner: Some(Owner::Agent), ..any() }).await, [a, b].into());
+    let mia = || ConversationFilter { assignee: Some("Mia".into()), ..any() };
+    assert_eq!(chosen(mia()).await, [a, c].into());
+    assert_eq!(chosen(ConversationFilter { owner: Some(Owner::Desk), ..mia() }).await, [c].into());
+    assert_eq!(chosen(ConversationFilter { channels: on(&[&other]), ..mia() }).await, [].into());
+    assert_eq!(chosen(ConversationFilter { assignee: Some("Max".into()), ..any() }).await, [].into());
+    let of = |number| ConversationFilter { contact: Some(contact(number).id), ..any() };
+    assert_eq!(chosen(of(1)).await, [a, b, c].into());
+    assert_eq!(chosen(of(2)).await, [b].into());
+    assert_eq!(chosen(of(3)).await, [].into());
+    assert_eq!(chosen(ConversationFilter { contact: Some(contact(1).id), ..mia() }).await, [a, c].into());
+    assert_eq!(chosen(ConversationFilter { status: Some(Status::Open), ..of(1) }).await, [c].into());
+}
+
+/// In the same order, whatever leads to them.
+pub async fn filtered_lists_have_pages_too(bench: Bench) {
+    let other: ChannelName = "other".parse().unwrap();
+    let statuses = [Status::Open, Status::Pending, Status::Resolved];
+    let mut made = Vec::new();
+    for number in 0..40 {
+        let (id, _) = bench.say(&format!("order-{number}")).await;
+        let mut effects = vec![Effect::SetStatus(statuses[number % 3]), Effect::SetAssignee(Some("Mia".into()))];
+        if number % 5 == 0 {
+            effects.push(Effect::SetChannel(other.clone()));
+        }
+        if number % 7 == 0 {
+            effects.push(Effect::SetOwner(Owner::Desk));
+        }
+        bench.apply(id, effects).await;
+        made.insert(0, id);
+        bench.clock.advance(Duration::from_millis(1));
+    }
+    let any = ConversationFilter::default;
+    let filters = [
+        any(),
+        ConversationFilter { assignee: Some("Mia".into()), ..any() },
+        ConversationFilter { contact: Some(contact(1).id), ..any() },
+        ConversationFilter { channels: vec![other, "shop".parse().unwrap()], ..any() },
+    ];
+    for filter in filters {
+        let (mut seen, mut page) = (Vec::new(), None);
+        loop {
+            let request = PageRequest { limit: 7, page: page.take() };
+            let found = bench.store.conversations(filter.clone(), request).await.unwrap();
+            seen.extend(found.data.iter().map(|conversation| conversation.id));
+            page = found.next;
+            if page.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, made, "{filter:?}");
+    }
 }
 
 /// Also one of another list.
@@ -115,20 +175,43 @@ pub async fn messages_come_newest_first_and_events_in_order(bench: Bench) {
     bench.apply(id, vec![bench.note(), bench.reply().1]).await;
     bench.say("order-77").await;
     let messages = async |before, limit| {
-        let found = bench.store.messages(id, before, limit).await.unwrap().unwrap();
-        found.iter().map(|record| record.seq.0).collect::<Vec<_>>()
+        let found = bench.store.messages(id, before, rows(limit)).await.unwrap().unwrap();
+        found.data.iter().map(|record| record.seq.0).collect::<Vec<_>>()
     };
     assert_eq!(messages(None, 10).await, [4, 3, 1]);
     assert_eq!(messages(None, 2).await, [4, 3]);
     assert_eq!(messages(Some(Seq(3)), 10).await, [1]);
     assert_eq!(messages(Some(Seq(1)), 10).await, [0; 0]);
     let events = async |after, limit| {
-        let found = bench.store.events(id, Seq(after), limit).await.unwrap().unwrap();
-        found.iter().map(|event| event.seq.0).collect::<Vec<_>>()
+        let found = bench.store.events(id, Seq(after), rows(limit)).await.unwrap().unwrap();
+        found.data.iter().map(|event| event.seq.0).collect::<Vec<_>>()
     };
     assert_eq!(events(0, 10).await, [1, 2, 3, 4]);
     assert_eq!(events(1, 2).await, [2, 3]);
     assert_eq!(events(4, 2).await, [0; 0]);
+}
+
+/// By bytes too, yet never nothing while there is something.
+pub async fn an_answer_stays_within_its_bounds_and_says_whether_there_is_more(bench: Bench) {
+    let (id, _) = bench.say("order-77").await;
+    for _ in 0..4 {
+        bench.say("order-77").await;
+    }
+    let taken = async |rows, bytes| {
+        let take = Take { rows, bytes };
+        let messages = bench.store.messages(id, None, take).await.unwrap().unwrap();
+        let events = bench.store.events(id, Seq::ZERO, take).await.unwrap().unwrap();
+        assert_eq!((messages.data.len(), messages.more), (events.data.len(), events.more));
+        (events.data.len(), events.more)
+    };
+    assert_eq!(taken(5, usize::MAX).await, (5, false));
+    assert_eq!(taken(4, usize::MAX).await, (4, true));
+    assert_eq!(taken(5, 0).await, (1, true));
+    let (some, more) = taken(5, 700).await;
+    assert!((2..5).contains(&some) && more, "{some}");
+    let nothing = Take { rows: 0, bytes: 1000 };
+    assert!(matches!(bench.store.messages(id, None, nothing).await, Err(StoreError::Refused(_))));
+    assert!(matches!(bench.store.events(id, Seq::ZERO, nothing).await, Err(StoreError::Refused(_))));
 }
 
 /// Replies that were not sent, for the agent to hear of.

@@ -137,6 +137,7 @@ pub fn outgoing() -> Outgoing {
             external_id: None,
             content: Content::Markdown("It ships **today**.".into()),
             reply_to: Some(MessageId::new(now(), partition, [6; 9])),
+            private: false,
             auto_generated: false,
             sent_at: None,
             received_at: now(),

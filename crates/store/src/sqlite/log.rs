@@ -1,0 +1,245 @@
+//! Reading the log: a conversation's messages and events, and the changes of all conversations in their order.
+//!
+//! A change's position is its row's number. There is one writer, and a transaction's rows are seen all at once, so a higher
+//! number is never seen before a lower one. A number that was given up with its transaction was seen by nobody.
+
+use frontdesk_model::*;
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::{
+    effects::MESSAGE,
+    rows::{self, parse, place, seq, status},
+    writer::Failure,
+};
+
+/// So many changes that the filter leaves out are passed in one go: other reads want their turn.
+const LOOK: usize = 4096;
+
+/// How much has been taken of a list.
+struct Taking {
+    take: Take,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Taking {
+    fn new(take: Take) -> Result<Self, Failure> {
+        if take.rows == 0 {
+            return Err(Failure::Refused("take: at least one row".into()));
+        }
+        Ok(Self { take, rows: 0, bytes: 0 })
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows >= self.take.rows || (self.rows > 0 && self.bytes > self.take.bytes)
+    }
+
+    fn row(&mut self, bytes: usize) {
+        self.rows += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+}
+
+fn last_seq(connection: &Connection, id: ConversationId) -> rusqlite::Result<Option<Seq>> {
+    let found = rows::conversation(connection, id)?;
+    Ok(found.map(|conversation| conversation.last_seq))
+}
+
+/// The status of an outbound message.
+fn delivery_status(connection: &Connection, body: &EventBody) -> rusqlite::Result<Option<DeliveryStatus>> {
+    let Some(message) = body.message().filter(|message| message.direction == Direction::Outbound) else {
+        return Ok(None);
+    };
+    connection
+        .prepare_cached("SELECT status FROM messages WHERE id = ?1")?
+        .query_row([message.id.to_bytes()], |row| status(row, 0))
+        .optional()
+        .map(Option::flatten)
+}
+
+pub(super) fn messages(
+    connection: &Connection,
+    id: ConversationId,
+    before: Option<Seq>,
+    take: Take,
+) -> Result<Option<Slice<MessageRecord>>, Failure> {
+    let mut taking = Taking::new(take)?;
+    let view = connection.unchecked_transaction()?;
+    let mut statement = view.prepare_cached(
+        "SELECT doc FROM events INDEXED BY events_by_place
+         WHERE conversation = ?1 AND seq < ?2 AND marks & ?3 <> 0 ORDER BY seq DESC",
+    )?;
+    let mut found = statement.query((id.to_bytes(), before.map_or(i64::MAX, place), MESSAGE))?;
+    let mut data = Vec::new();
+    let mut more = false;
+    while let Some(row) = found.next()? {
+        if taking.is_full() {
+            more = true;
+            break;
+        }
+        let doc = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+        taking.row(doc.len());
+        let event: Event = parse(doc)?;
+        let status = delivery_status(&view, &event.body)?;
+        if let EventBody::MessageCreated { message } = event.body {
+            data.push(MessageRecord { seq: event.seq, message, status });
+        }
+    }
+    if data.is_empty() && last_seq(&view, id)?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Slice { data, more }))
+}
+
+pub(super) fn events(
+    connection: &Connection,
+    id: ConversationId,
+    after: Seq,
+    take: Take,
+) -> Result<Option<Slice<Event>>, Failure> {
+    let mut taking = Taking::new(take)?;
+    let view = connection.unchecked_transaction()?;
+    let mut statement =
+        view.prepare_cached("SELECT doc FROM events WHERE conversation = ?1 AND seq > ?2 ORDER BY seq")?;
+    let mut found = statement.query((id.to_bytes(), place(after)))?;
+    let mut data = Vec::new();
+    let mut more = false;
+    while let Some(row) = found.next()? {
+        if taking.is_full() {
+            more = true;
+            break;
+        }
+        let doc = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+        taking.row(doc.len());
+        data.push(parse(doc)?);
+    }
+    if data.is_empty() && last_seq(&view, id)?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Slice { data, more }))
+}
+
+pub(super) fn message(
+    connection: &Connection,
+    id: MessageId,
+) -> Result<Option<(ConversationId, MessageRecord)>, Failure> {
+    let view = connection.unchecked_transaction()?;
+    let place = view
+        .prepare_cached("SELECT conversation, seq, status FROM messages WHERE id = ?1")?
+        .query_row([id.to_bytes()], |row| {
+            Ok((ConversationId::from_bytes(rows::id_bytes(row, 0)?), seq(row, 1)?, status(row, 2)?))
+        })
+        .optional()?;
+    let Some((conversation, seq, status)) = place else { return Ok(None) };
+    let event = rows::event(&view, conversation, seq)?;
+    Ok(event.and_then(|event| match event.body {
+        EventBody::MessageCreated { message } => Some((conversation, MessageRecord { seq, message, status })),
+        _ => None,
+    }))
+}
+
+/// Positions as they are given out. They name the store: one of another store is not taken for one of this.
+pub(super) struct Positions<'a> {
+    pub(super) store_id: &'a str,
+}
+
+impl Positions<'_> {
+    fn write(&self, position: i64) -> String {
+        format!("{}.{position}", self.mark())
+    }
+
+    fn read(&self, text: &str) -> Option<i64> {
+        let position = text.strip_prefix(self.mark())?.strip_prefix('.')?;
+        // Only as it was written: no sign, no leading zero.
+        position.parse().ok().filter(|number: &i64| *number >= 0 && number.to_string() == position)
+    }
+
+    fn mark(&self) -> &str {
+        self.store_id.get(..8).unwrap_or(self.store_id)
+    }
+}
+
+/// Some changes. May find none and say that there are more, having passed many that the filter leaves out: go on behind.
+pub(super) fn changes(
+    connection: &Connection,
+    positions: &Positions<'_>,
+    after: Option<&str>,
+    filter: &ChangeFilter,
+    take: Take,
+) -> Result<Changes, Failure> {
+    let mut taking = Taking::new(take)?;
+    let view = connection.unchecked_transaction()?;
+    let end: i64 =
+        view.prepare_cached("SELECT coalesce(max(position), 0) FROM events")?.query_row([], |row| row.get(0))?;
+    let after = match after {
+        Some(text) => positions
+            .read(text)
+            .filter(|position| *position <= end)
+            .ok_or_else(|| Failure::Refused("after: not a position that an answer of this store gave".into()))?,
+        None => end,
+    };
+    let mut statement =
+        view.prepare_cached(if filter.conversation.is_some() { CHANGES_OF_ONE } else { ALL_CHANGES })?;
+    let mut found = match filter.conversation {
+        Some(id) => statement.query((id.to_bytes(), place(last_before(&view, id, after)?)))?,
+        None => statement.query([after])?,
+    };
+    let (mut data, mut position, mut looked_at) = (Vec::new(), end, 0);
+    let mut more = false;
+    let mut passed = after;
+    while let Some(row) = found.next()? {
+        if taking.is_full() || looked_at == LOOK {
+            (position, more) = (passed, true);
+            break;
+        }
+        looked_at += 1;
+        passed = row.get(0)?;
+        if let Some((change, bytes)) = change(&view, row, filter, positions)? {
+            taking.row(bytes);
+            data.push(change);
+        }
+    }
+    // Nothing is taken out of the log, so nothing is ever lost.
+    Ok(Changes { data, position: positions.write(position), more, lost: false })
+}
+
+const ALL_CHANGES: &str = "SELECT e.position, e.doc, c.channel, c.doc
+    FROM events e CROSS JOIN conversations c ON c.id = e.conversation
+    WHERE e.position > ?1 ORDER BY e.position";
+
+const CHANGES_OF_ONE: &str = "SELECT e.position, e.doc, c.channel, c.doc
+    FROM events e CROSS JOIN conversations c ON c.id = e.conversation
+    WHERE e.conversation = ?1 AND e.seq > ?2 ORDER BY e.seq";
+
+/// The last event of a conversation that stands at or before a position. A conversation's events stand in their order.
+fn last_before(connection: &Connection, id: ConversationId, position: i64) -> Result<Seq, Failure> {
+    let mut statement =
+        connection.prepare_cached("SELECT position FROM events WHERE conversation = ?1 AND seq = ?2")?;
+    let (mut low, mut high) = (0, last_seq(connection, id)?.unwrap_or_default().0);
+    while low < high {
+        let middle = high - (high - low) / 2;
+        let found: i64 = statement.query_row((id.to_bytes(), place(Seq(middle))), |row| row.get(0))?;
+        if found <= position { low = middle } else { high = middle - 1 }
+    }
+    Ok(Seq(low))
+}
+
+fn change(
+    connection: &Connection,
+    row: &Row<'_>,
+    filter: &ChangeFilter,
+    positions: &Positions<'_>,
+) -> Result<Option<(LoggedChange, usize)>, Failure> {
+    let channel = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
+    if !filter.channels.is_empty() && !filter.channels.iter().any(|wanted| wanted.as_str() == channel) {
+        return Ok(None);
+    }
+    let event = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
+    let conversation = row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?;
+    let bytes = event.len().saturating_add(conversation.len());
+    let (event, conversation): (Event, Conversation) = (parse(event)?, parse(conversation)?);
+    let status = delivery_status(connection, &event.body)?;
+    let (contact, its_bytes) = rows::author(connection, &event.body)?.unzip();
+    let change = LoggedChange { conversation, event, status, contact, position: positions.write(row.get(0)?) };
+    Ok(Some((change, bytes.saturating_add(its_bytes.unwrap_or(0)))))
+}
