@@ -37,6 +37,7 @@ pub struct Site {
     folder: PathBuf,
     port: Port,
     env: Vec<(String, String)>,
+    wrapping: Vec<String>,
     store: String,
     sections: String,
     _temporary: Option<tempfile::TempDir>,
@@ -82,6 +83,7 @@ impl Site {
             folder: folder.into(),
             port: Port::take()?,
             env: Vec::new(),
+            wrapping: Vec::new(),
             store: String::new(),
             sections: String::new(),
             _temporary: None,
@@ -106,6 +108,13 @@ impl Site {
     #[must_use]
     pub fn with_env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts the daemon by a command that becomes it, such as `prlimit --nofile=64`.
+    #[must_use]
+    pub fn under(mut self, command: &[&str]) -> Self {
+        self.wrapping.extend(command.iter().map(|&word| word.to_owned()));
         self
     }
 
@@ -155,7 +164,14 @@ impl Site {
     pub fn launch(&self) -> Result<Daemon, Trouble> {
         let file = self.folder.join("channels.toml");
         std::fs::write(&file, self.configuration())?;
-        let mut command = Command::new(&self.binary);
+        let mut command = match self.wrapping.split_first() {
+            None => Command::new(&self.binary),
+            Some((wrapper, arguments)) => {
+                let mut command = Command::new(wrapper);
+                command.args(arguments).arg(&self.binary);
+                command
+            }
+        };
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("FRONTDESK_") {
                 command.env_remove(name);
