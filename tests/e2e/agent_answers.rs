@@ -1,6 +1,6 @@
 //! What a well agent may answer: at once, later, nothing, or too late.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use frontdesk_testkit::far_end::{FarEnd, Received, Reply};
 use reqwest::{Method, Response, StatusCode};
@@ -112,9 +112,9 @@ async fn t30_a_reply_token_opens_its_own_conversation_for_replies_and_nothing_el
 
     assert_eq!(reply(&world, &other_url, &token, words()).await.status(), StatusCode::UNAUTHORIZED, "of another");
     // The end, written into the token, is under its MAC too: a later one makes it a wrong token.
-    let pieces: Vec<&str> = token.splitn(4, '_').collect();
-    let past = format!("frt_{}_{}_{}", pieces[1], 1_000_000_000, pieces[3]);
-    let longer = format!("frt_{}_{}_{}", pieces[1], pieces[2].parse::<u64>().unwrap() + 1, pieces[3]);
+    let pieces: Vec<&str> = token.splitn(4, '.').collect();
+    let past = format!("{}.{}.{}.{}", pieces[0], 1_000_000_000, pieces[2], pieces[3]);
+    let longer = format!("{}.{}.{}.{}", pieces[0], pieces[1].parse::<u64>().unwrap() + 1, pieces[2], pieces[3]);
     let last = token.chars().last().unwrap();
     let flipped = format!("{}{}", &token[..token.len() - 1], if last == 'A' { 'Q' } else { 'A' });
     for wrong in [past, longer, flipped, "frt_".into(), "not a token of ours".into()] {
@@ -127,6 +127,35 @@ async fn t30_a_reply_token_opens_its_own_conversation_for_replies_and_nothing_el
     assert_eq!(world.shop.count(), 0);
     assert_eq!(reply(&world, &url, &token, words()).await.status(), StatusCode::ACCEPTED);
     world.shop.wait_for(1).await;
+}
+
+#[tokio::test]
+async fn a_reply_posted_again_for_the_same_event_after_a_kill_counts_once() {
+    let world = World::of(
+        FarEnd::start(|_| Reply::status(202).after(Duration::from_secs(20))).await,
+        FarEnd::start(takes).await,
+    );
+    let mut daemon = world.start().await;
+    world.say("t", "1", "hello").await;
+    let asked = world.agent.wait_for(1).await;
+    let words = || json!({ "text": "on its way" });
+    let (url, token) = reply_way(&asked[0]);
+    assert_eq!(reply(&world, &url, &token, words()).await.status(), StatusCode::ACCEPTED);
+    // Killed while the event's own request is open: the agent is asked again, and says the same again.
+    daemon.kill().await.unwrap();
+    let _daemon = world.start().await;
+    let asked = world.agent.wait_for(2).await;
+    assert_eq!(webhook_id(&asked[0]), webhook_id(&asked[1]));
+    let (url, token) = reply_way(&asked[1]);
+    let again = reply(&world, &url, &token, words()).await;
+    assert_eq!(again.status(), StatusCode::ACCEPTED);
+    let further = reply(&world, &url, &token, json!({ "text": "and another thing" })).await;
+    assert_eq!(further.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let problem: Value = further.json().await.unwrap();
+    assert_eq!(problem["type"], "urn:frontdesk:problem:idempotency-key-reused");
+    let delivered = world.shop.wait_for(1).await;
+    let ids: std::collections::HashSet<_> = delivered.iter().map(webhook_id).collect();
+    assert_eq!(ids.len(), 1, "one message");
 }
 
 #[tokio::test]

@@ -11,7 +11,6 @@ mod folder;
 mod full_disk;
 mod kill_at_each_step;
 mod logs;
-mod openai;
 mod readme;
 mod stopping;
 mod ten_kills;

@@ -1,35 +1,44 @@
-//! The agent worker: one event at a time per conversation, many conversations at once.
+//! The agent worker: one question at a time per conversation, many conversations at once.
 //!
-//! A claim names the next event. It is posted, and what comes back decides:
+//! A claim names the next event. [`batch`] says which events go together; they are posted, and what comes back decides:
 //!
 //! * an answer: its messages, its actions and the cursor are written in one step; if the conversation has moved on
 //!   meanwhile (a version the reply insisted on, or teammates who took over), the messages are kept as `discarded` and
 //!   the next event says so;
+//! * "later" (202): nothing now; the conversation still waits for an answer;
 //! * no connection, 429 or 503: the endpoint is unwell or busy; nothing counts against the event;
 //! * an error, a time-out, an unreadable answer: tried again later; it counts against the event only while the
 //!   endpoint serves others, and after five that count over two minutes the event is a dead letter;
 //! * a refusal of this very event (400, 413, 422): a dead letter at once;
-//! * 410: nothing more is sent until the daemon starts again.
+//! * 410: nothing more is sent until the operator resumes the agent.
 
+mod batch;
 mod client;
 mod exchange;
 pub(crate) mod openai;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use frontdesk_model::{
-    Claim, Direction, Effect, Guard, Lane, Message, MessageRecord, Owner, Progress, Take, Then, Waiting,
+    Claim, DeliveryStatus, Direction, Effect, Guard, Lane, MessageRecord, Owner, Progress, Take, Then, Waiting,
 };
 
 use crate::{
-    health::{Admit, Backoff, Blow, Errand, ProbeGuard, Turned},
-    lane::{Gate, Lease, Lost, Settled, Work},
+    delivery::DeliveryWork,
+    health::{Admit, Backoff, Blow, Errand, Health, ProbeGuard, Turned},
+    lane::{Gate, Lease, Lost, Offer, Settled, Work},
+    measure,
     options::{AgentOptions, Protocol},
     reply::Reply,
-    rules::{DeadWork, ReplyRules, Voice},
-    runtime::{Shared, StartError},
+    rules::{Answers, DeadWork, ReplyRules, Voice},
+    runtime::Shared,
     wire::{AgentEvent, AgentEventData},
 };
+use batch::{Gathered, Together};
 use client::Client;
 use exchange::Verdict;
 use openai::{OpenAi, Question};
@@ -41,15 +50,18 @@ const COUNTED_TRIES: u32 = 5;
 const COUNTED_SPAN: Duration = Duration::from_secs(120);
 /// Alone, with no other conversation to tell by, an event that got bad answers for so long counts as the cause.
 const ALONE_SPAN: Duration = Duration::from_secs(30 * 60);
+/// Earlier messages that go along with an event are at most so many bytes together, as stored; the nearest come first. With
+/// every hand busy that is still a bounded amount of memory.
+const HISTORY_BYTES: usize = 256 * 1024;
 
 /// A longer pause than this is worth a line in the log.
 const LOUD_PAUSE: Duration = Duration::from_secs(60);
 
 /// The lane's worker.
 pub(crate) struct AgentWork {
-    shared: Arc<Shared>,
     options: AgentOptions,
     endpoint: Endpoint,
+    pub(crate) health: Health,
 }
 
 /// The one endpoint, in its language.
@@ -67,161 +79,193 @@ impl Endpoint {
     }
 }
 
+/// One claim being worked on.
+struct Turn<'a> {
+    shared: &'a Arc<Shared>,
+    work: &'a AgentWork,
+    claim: &'a Claim,
+    lease: &'a Lease,
+    errand: Errand,
+}
+
 impl AgentWork {
-    pub(crate) fn new(shared: &Arc<Shared>, options: &AgentOptions) -> Result<Self, StartError> {
-        let endpoint = Endpoint::new(options).map_err(StartError::Agent)?;
-        Ok(Self { shared: Arc::clone(shared), options: options.clone(), endpoint })
+    pub(crate) fn new(options: &AgentOptions) -> Result<Self, String> {
+        Ok(Self { options: options.clone(), endpoint: Endpoint::new(options)?, health: Health::new(BACKOFF) })
     }
 
-    async fn attempt(&self, claim: &Claim, lease: &Lease, errand: Errand) -> Result<(), Lost> {
-        let Some(message) = claim.event.body.message().filter(|message| message.direction == Direction::Inbound) else {
-            return self.skip(lease).await;
-        };
-        if claim.conversation.owner == Owner::Desk {
-            return self.skip(lease).await;
+    /// Whether these options would make the same worker.
+    pub(crate) fn is_made_of(&self, options: &AgentOptions) -> bool {
+        self.options == *options
+    }
+}
+
+impl Turn<'_> {
+    async fn attempt(&self) -> Result<(), Lost> {
+        let claim = self.claim;
+        let asks = claim.event.body.message().is_some_and(|message| message.direction == Direction::Inbound);
+        if !asks || claim.conversation.owner == Owner::Desk {
+            return self.lease.settle(Vec::new(), Vec::new(), Then::Advance).await.map(drop);
         }
-        let attempt = claim.progress.attempts.saturating_add(1);
-        let history = match self.history(claim).await {
-            Ok(history) => history,
-            Err(reason) => return self.wait_for_the_store(claim, lease, reason).await,
+        let waits_for_store = |reason: &'static str| {
+            tracing::warn!(conversation = %claim.conversation.id, reason, "an event waits for the store");
+            self.shared.clock.now().plus(BACKOFF.after(1))
         };
-        let verdict = match &self.endpoint {
-            Endpoint::Frontdesk(client) => {
-                let body = match self.body(claim, message, &history, attempt) {
-                    Ok(body) => body,
-                    Err(reason) => return self.wait_for_the_store(claim, lease, reason).await,
-                };
-                lease.check().await?;
-                client.post(claim.event.id, self.shared.clock.now(), body).await
+        let together = match self.gather().await {
+            Ok(Gathered::Now(together)) => together,
+            Ok(Gathered::Quiet { until }) => {
+                self.lease.release(until, None, claim.progress).await;
+                return Ok(());
             }
-            Endpoint::OpenAi(model) => {
-                let question = Question { conversation: &claim.conversation, history: &history, messages: &[message] };
-                lease.check().await?;
-                model.ask(question, self.shared.clock.now()).await
+            Err(_) => {
+                self.lease.release(waits_for_store("the log cannot be read"), None, claim.progress).await;
+                return Ok(());
             }
         };
-        let progress = Progress { attempts: attempt, ..claim.progress };
-        self.conclude(claim, lease, progress, verdict, errand).await
+        if let Some(batch) = together.to_fix {
+            self.lease.settle(Vec::new(), vec![Effect::SetBatch(Some(batch))], Then::Keep).await?;
+        }
+        let Ok(history) = self.history(&together).await else {
+            self.lease.release(waits_for_store("the history cannot be read"), None, claim.progress).await;
+            return Ok(());
+        };
+        let progress = Progress { attempts: claim.progress.attempts.saturating_add(1), ..claim.progress };
+        self.lease.check().await?;
+        let asked = Instant::now();
+        let verdict = self.post(&together, &history, progress.attempts).await;
+        measure::agent_attempt(verdict.name(), asked.elapsed());
+        self.conclude(&together, progress, verdict).await
     }
 
-    async fn skip(&self, lease: &Lease) -> Result<(), Lost> {
-        lease.settle(Vec::new(), Vec::new(), Then::Advance).await.map(drop)
-    }
-
-    async fn wait_for_the_store(&self, claim: &Claim, lease: &Lease, reason: &'static str) -> Result<(), Lost> {
-        tracing::warn!(conversation = %claim.conversation.id, reason, "an event waits for the store");
-        let until = self.shared.clock.now().plus(BACKOFF.after(1));
-        lease.release(until, None, claim.progress).await;
-        Ok(())
-    }
-
-    /// What was said before the event, oldest first.
-    async fn history(&self, claim: &Claim) -> Result<Vec<MessageRecord>, &'static str> {
-        if self.options.history == 0 || claim.event.seq.0 <= 1 {
+    /// What was said before the events, oldest first.
+    async fn history(&self, together: &Together) -> Result<Vec<MessageRecord>, frontdesk_model::StoreError> {
+        let rows = self.work.options.history;
+        if rows == 0 || together.first().seq.0 <= 1 {
             return Ok(Vec::new());
         }
-        let take = Take { rows: self.options.history, bytes: usize::MAX };
-        let earlier = self.shared.store.messages(claim.conversation.id, Some(claim.event.seq), take).await;
-        let mut history =
-            earlier.map_err(|_| "the history cannot be read")?.map(|slice| slice.data).unwrap_or_default();
+        let take = Take { rows, bytes: HISTORY_BYTES };
+        let found = self.shared.store.messages(self.claim.conversation.id, Some(together.first().seq), take).await?;
+        let mut history = found.map(|slice| slice.data).unwrap_or_default();
         history.reverse();
         Ok(history)
     }
 
-    fn body(
-        &self,
-        claim: &Claim,
-        message: &Message,
-        history: &[MessageRecord],
-        attempt: u32,
-    ) -> Result<Vec<u8>, &'static str> {
-        let conversation = &claim.conversation;
-        let capabilities = self.shared.channel_of(&conversation.thread).map(|channel| {
-            let adapter: &dyn frontdesk_model::Adapter = &*channel.connected.adapter;
-            adapter.capabilities().into()
-        });
-        let event = AgentEvent {
-            kind: claim.event.body.kind(),
-            id: claim.event.id,
-            timestamp: claim.event.at,
-            attempt,
-            data: AgentEventData {
-                seq: claim.event.seq,
-                conversation: conversation.into(),
-                contact: claim.contact.as_ref().map(Into::into),
-                message: AgentEventData::message_view(message, claim.event.seq),
-                history: history.iter().map(Into::into).collect(),
-                coalesced: [],
-                discarded: &conversation.discarded,
-                capabilities,
-                reply_url: format!("{}/v1/conversations/{}/messages", self.shared.options.public_url, conversation.id),
-                reply_token: self.shared.keys.reply_token(conversation.id, self.shared.clock.now()),
+    async fn post(&self, together: &Together, history: &[MessageRecord], attempt: u32) -> Verdict {
+        let now = self.shared.clock.now();
+        match &self.work.endpoint {
+            Endpoint::Frontdesk(client) => match self.body(together, history, attempt) {
+                Some(body) => client.post(together.last().id, now, body).await,
+                None => Verdict::Unreachable("the event cannot be written".into()),
             },
-        };
-        serde_json::to_vec(&event).map_err(|_| "the event cannot be written")
+            Endpoint::OpenAi(model) => {
+                let messages: Vec<_> = together.all_messages().collect();
+                let question = Question { conversation: &self.claim.conversation, history, messages: &messages };
+                model.ask(question, now).await
+            }
+        }
     }
 
-    async fn conclude(
-        &self,
-        claim: &Claim,
-        lease: &Lease,
-        progress: Progress,
-        verdict: Verdict,
-        errand: Errand,
-    ) -> Result<(), Lost> {
-        let id = claim.conversation.id;
+    fn body(&self, together: &Together, history: &[MessageRecord], attempt: u32) -> Option<Vec<u8>> {
+        let conversation = &self.claim.conversation;
+        let event = together.last();
+        let (message, coalesced) = together.messages()?;
+        let capabilities = self.shared.channel_of(&conversation.thread);
+        let live = self.shared.live();
+        let event = AgentEvent {
+            kind: event.body.kind(),
+            id: event.id,
+            timestamp: event.at,
+            attempt,
+            data: AgentEventData {
+                seq: event.seq,
+                conversation: crate::ConversationView::from(conversation).as_of(together.version),
+                contact: self.claim.contact.as_ref().map(Into::into),
+                message: AgentEventData::message_view(message, event.seq),
+                history: history.iter().map(Into::into).collect(),
+                coalesced: coalesced.map(|(message, seq)| AgentEventData::message_view(message, seq)).collect(),
+                discarded: &conversation.discarded,
+                capabilities: capabilities.map(|channel| channel.connected.adapter.capabilities().into()),
+                reply_url: format!("{}/v1/conversations/{}/messages", live.options.public_url, conversation.id),
+                reply_token: self.shared.keys.reply_token(conversation.id, event.id, self.shared.clock.now()),
+            },
+        };
+        serde_json::to_vec(&event).ok()
+    }
+
+    async fn conclude(&self, together: &Together, progress: Progress, verdict: Verdict) -> Result<(), Lost> {
+        let id = self.claim.conversation.id;
         let now = self.shared.clock.boot();
+        let health = &self.work.health;
         match verdict {
             Verdict::Answered(reply) => {
-                self.turned(self.shared.agent_health.succeeded(id, now), "").await;
-                self.settle_reply(claim, lease, &reply).await
+                self.turned(health.succeeded(id, now), "").await;
+                match reply.check_moments(self.shared.clock.now()) {
+                    Ok(()) => self.settle_reply(together, &reply, Answers::Through(together.last().seq)).await,
+                    Err(reason) => {
+                        self.trouble(together, progress, format!("its answer cannot be used: {reason}"), None).await
+                    }
+                }
+            }
+            Verdict::Later => {
+                self.turned(health.succeeded(id, now), "").await;
+                self.settle_reply(together, &Reply::default(), Answers::Nothing).await
             }
             Verdict::Rejected(reason) => {
-                self.turned(self.shared.agent_health.succeeded(id, now), "").await;
-                self.bury(claim, lease, progress, reason).await
+                self.turned(health.succeeded(id, now), "").await;
+                self.bury(together, progress, reason).await
             }
             Verdict::Gone => {
-                self.shared.agent_health.stop();
-                tracing::error!("the agent answered 410: nothing more is sent to it until the daemon is started again");
+                health.stop(self.shared.clock.now());
+                tracing::error!("the agent answered 410: nothing more is sent to it until `frontdesk agent resume`");
                 let until = self.shared.clock.now();
-                lease.release(until, Some(Waiting::Agent), claim.progress).await;
+                self.lease.release(until, Some(Waiting::Agent), self.claim.progress).await;
                 Ok(())
             }
             Verdict::Unreachable(reason) => {
-                self.turned(self.shared.agent_health.failed(id, Blow::ToAll, None, errand, now), &reason).await;
-                self.park(lease, progress, None).await;
+                self.turned(self.failed(Blow::ToAll, None, &reason), &reason).await;
+                self.park(progress, None).await;
                 Ok(())
             }
             Verdict::Busy { reason, retry_after } => {
                 if retry_after > LOUD_PAUSE {
                     tracing::warn!(?retry_after, reason, "the agent asked for quiet; events wait that long");
                 }
-                self.turned(self.shared.agent_health.failed(id, Blow::ToOne, Some(retry_after), errand, now), &reason)
-                    .await;
-                self.park(lease, progress, Some(retry_after)).await;
+                self.turned(self.failed(Blow::ToOne, Some(retry_after), &reason), &reason).await;
+                self.park(progress, Some(retry_after)).await;
                 Ok(())
             }
-            Verdict::Trouble { reason, retry_after } => {
-                let counted = self.count(claim, progress);
-                self.turned(self.shared.agent_health.failed(id, Blow::ToOne, None, errand, now), &reason).await;
-                if self.is_hopeless(claim, counted) {
-                    return self.bury(claim, lease, counted, reason).await;
-                }
-                tracing::debug!(conversation = %id, attempt = counted.attempts, "the agent failed on an event");
-                self.park(lease, counted, retry_after).await;
-                Ok(())
-            }
+            Verdict::Trouble { reason, retry_after } => self.trouble(together, progress, reason, retry_after).await,
         }
     }
 
+    fn failed(&self, blow: Blow, pause: Option<Duration>, reason: &str) -> Turned {
+        let id = self.claim.conversation.id;
+        let turned = self.work.health.failed(id, blow, pause, self.errand, self.shared.clock.boot());
+        self.work.health.note(turned, reason, self.shared.clock.now());
+        turned
+    }
+
+    async fn trouble(
+        &self,
+        together: &Together,
+        progress: Progress,
+        reason: String,
+        retry_after: Option<Duration>,
+    ) -> Result<(), Lost> {
+        let counted = self.count(progress);
+        self.turned(self.failed(Blow::ToOne, None, &reason), &reason).await;
+        if self.is_hopeless(counted) {
+            return self.bury(together, counted, reason).await;
+        }
+        tracing::debug!(conversation = %self.claim.conversation.id, attempt = counted.attempts, reason, "the agent failed on an event");
+        self.park(counted, retry_after).await;
+        Ok(())
+    }
+
     /// The first failure counts; a later one only if the endpoint has served another conversation since the last.
-    fn count(&self, claim: &Claim, progress: Progress) -> Progress {
+    fn count(&self, progress: Progress) -> Progress {
         let counts = match progress.last_failed_at {
             None => true,
-            Some(last) => {
-                let span = self.shared.clock.now().since(last);
-                self.shared.agent_health.served_others(claim.conversation.id, span, self.shared.clock.boot())
-            }
+            Some(last) => self.served_others(self.shared.clock.now().since(last)),
         };
         let now = self.shared.clock.now();
         Progress {
@@ -232,54 +276,101 @@ impl AgentWork {
         }
     }
 
-    fn is_hopeless(&self, claim: &Claim, progress: Progress) -> bool {
-        let first = progress.first_failed_at.unwrap_or_else(|| self.shared.clock.now());
-        let span = self.shared.clock.now().since(first);
-        let others = self.shared.agent_health.served_others(claim.conversation.id, span, self.shared.clock.boot());
+    fn served_others(&self, span: Duration) -> bool {
+        self.work.health.served_others(self.claim.conversation.id, span, self.shared.clock.boot())
+    }
+
+    fn is_hopeless(&self, progress: Progress) -> bool {
+        let span = self.failing_for(progress);
         let by_count = progress.counted >= COUNTED_TRIES && span >= COUNTED_SPAN;
-        let alone = !others
-            && !self.shared.agent_health.is_unwell()
+        let alone = !self.served_others(span)
+            && !self.work.health.is_unwell()
             && progress.attempts >= COUNTED_TRIES
             && span >= ALONE_SPAN;
         by_count || alone
     }
 
-    async fn park(&self, lease: &Lease, progress: Progress, at_least: Option<Duration>) {
-        let wait = BACKOFF.after(progress.attempts).max(at_least.unwrap_or_default());
-        let until = self.shared.clock.now().plus(wait);
-        lease.release(until, Some(Waiting::Agent), progress).await;
+    fn failing_for(&self, progress: Progress) -> Duration {
+        let now = self.shared.clock.now();
+        now.since(progress.first_failed_at.unwrap_or(now))
     }
 
-    async fn settle_reply(&self, claim: &Claim, lease: &Lease, reply: &Reply) -> Result<(), Lost> {
-        let conversation = &claim.conversation;
+    async fn park(&self, progress: Progress, at_least: Option<Duration>) {
+        let mut wait = BACKOFF.after(progress.attempts);
+        if progress.counted + 1 >= COUNTED_TRIES {
+            // The next failure may be its last: the conversation behind it waits no longer than the span asks.
+            wait = wait.min(COUNTED_SPAN.saturating_sub(self.failing_for(progress)).max(BACKOFF.first));
+        }
+        let until = self.shared.clock.now().plus(wait.max(at_least.unwrap_or_default()));
+        self.lease.release(until, Some(Waiting::Agent), progress).await;
+    }
+
+    async fn settle_reply(&self, together: &Together, reply: &Reply, answers: Answers) -> Result<(), Lost> {
+        let conversation = &self.claim.conversation;
+        let now = self.shared.clock.now();
         let rules = ReplyRules {
             ids: &self.shared.ids,
-            now: self.shared.clock.now(),
+            now,
             conversation,
             fetched: self.shared.is_fetched(&conversation.thread),
         };
         let told = (!conversation.discarded.is_empty()).then_some(Effect::ClearDiscarded);
         let mut effects: Vec<Effect> = told.iter().cloned().collect();
-        effects.extend(rules.accepted(reply, &Voice::Agent, Some(claim.event.seq)));
+        effects.extend(together.done());
+        let accepted = rules.accepted(reply, &Voice::Agent, answers);
+        let wants_delivery =
+            crate::rules::messages_in(&accepted).iter().any(|(_, status)| *status == DeliveryStatus::Queued);
+        let mut accepted_too = effects.clone();
+        accepted_too.extend(accepted);
         let mut guards = Vec::new();
         if !reply.messages.is_empty() || !reply.actions.is_empty() {
             guards.push(Guard::OwnerIs(Owner::Agent));
             // An agent that was just told of a discarded reply is heard, or a busy customer would never get an answer.
             guards.extend(reply.if_version.filter(|_| told.is_none()).map(Guard::VersionIs));
         }
-        if lease.settle(guards, effects, Then::Advance).await? == Settled::Guarded {
-            let mut effects: Vec<Effect> = told.into_iter().collect();
-            effects.extend(rules.discarded(reply, &Voice::Agent));
-            lease.settle(Vec::new(), effects, Then::Advance).await?;
-            tracing::info!(conversation = %conversation.id, "a reply came too late and was discarded");
+        // The reply's delivery is claimed in the same step, if somebody is free to carry it out.
+        let offer = if wants_delivery { self.delivery_offer() } else { None };
+        let next = offer.as_ref().map(|_| Offer::<DeliveryWork>::wanted());
+        match self.lease.settle_and_claim(guards, accepted_too, Then::Advance, next).await? {
+            Settled::Done(claim) => {
+                self.note_response(reply, now);
+                ReplyRules::set_timers(reply, self.shared);
+                match (offer, claim) {
+                    (Some(offer), Some(claim)) => offer.take(self.shared, *claim),
+                    _ if wants_delivery => self.shared.delivery_due(&conversation.thread).await,
+                    _ => {}
+                }
+            }
+            Settled::Guarded => {
+                effects.extend(rules.discarded(reply, &Voice::Agent));
+                self.lease.settle(Vec::new(), effects, Then::Advance).await?;
+                tracing::info!(conversation = %conversation.id, "a reply came too late and was discarded");
+            }
         }
-        self.shared.delivery_due(&conversation.thread).await;
         Ok(())
     }
 
-    async fn bury(&self, claim: &Claim, lease: &Lease, progress: Progress, reason: String) -> Result<(), Lost> {
+    /// Only while the channel is well: what an unwell one gets is chosen by the delivery's own loop.
+    fn delivery_offer(&self) -> Option<Offer<DeliveryWork>> {
+        let live = self.shared.live();
+        let thread = &self.claim.conversation.thread;
+        let well = live.channel(&thread.kind, &thread.account).is_some_and(|channel| !channel.gate.health.is_unwell());
+        live.delivery.as_ref().filter(|_| well)?.offer(self.shared)
+    }
+
+    fn note_response(&self, reply: &Reply, now: frontdesk_model::Timestamp) {
+        if reply.messages.iter().any(|message| !message.private) {
+            let conversation = &self.claim.conversation;
+            let asked_at = self.claim.event.at;
+            measure::response(now.since(asked_at), conversation.first_answered_at.is_none());
+        }
+    }
+
+    async fn bury(&self, together: &Together, progress: Progress, reason: String) -> Result<(), Lost> {
+        let claim = self.claim;
+        let event = together.last();
         tracing::warn!(
-            conversation = %claim.conversation.id, event = %claim.event.id, attempts = progress.attempts, reason,
+            conversation = %claim.conversation.id, event = %event.id, attempts = progress.attempts, reason,
             "an event became a dead letter"
         );
         let dead = DeadWork {
@@ -287,11 +378,14 @@ impl AgentWork {
             now: self.shared.clock.now(),
             conversation: &claim.conversation,
             lane: Lane::Agent,
-            event: &claim.event,
+            event,
+            batch_from: together.batch_from(),
             reason,
             attempts: progress.attempts,
         };
-        lease.settle(Vec::new(), dead.effects(), Then::Advance).await.map(drop)
+        let mut effects = together.done();
+        effects.extend(dead.effects());
+        self.lease.settle(Vec::new(), effects, Then::Advance).await.map(drop)
     }
 
     async fn turned(&self, turned: Turned, reason: &str) {
@@ -307,12 +401,10 @@ impl AgentWork {
 }
 
 impl Work for AgentWork {
-    fn lane(&self) -> Lane {
-        Lane::Agent
-    }
+    const LANE: Lane = Lane::Agent;
 
-    fn gate(&self) -> Gate {
-        match self.shared.agent_health.admit(self.shared.clock.boot()) {
+    fn gate(&self, shared: &Shared) -> Gate {
+        match self.health.admit(shared.clock.boot()) {
             Admit::Freely => Gate::Open,
             Admit::Probe => Gate::One,
             Admit::Wait(span) => Gate::Closed(span),
@@ -320,18 +412,23 @@ impl Work for AgentWork {
         }
     }
 
+    fn is_open(&self, shared: &Shared) -> bool {
+        // A burst is waited for before anything is claimed.
+        self.options.coalesce.is_zero() && self.health.is_free(shared.clock.boot())
+    }
+
     fn gate_changed(&self) -> impl Future<Output = ()> + Send {
-        self.shared.agent_health.changed()
+        self.health.changed()
     }
 
     fn report_unused(&self) {
-        self.shared.agent_health.unprobed();
+        self.health.unprobed();
     }
 
-    async fn work(&self, claim: Claim, lease: Arc<Lease>, errand: Errand) {
-        let _probe = (errand == Errand::Probe).then(|| ProbeGuard(&self.shared.agent_health));
-        let ended = self.attempt(&claim, &lease, errand).await;
-        if ended.is_err() {
+    async fn work(&self, shared: &Arc<Shared>, claim: Claim, lease: Arc<Lease>, errand: Errand) {
+        let _probe = (errand == Errand::Probe).then(|| ProbeGuard(&self.health));
+        let turn = Turn { shared, work: self, claim: &claim, lease: &lease, errand };
+        if turn.attempt().await.is_err() {
             tracing::warn!(conversation = %claim.conversation.id, "a claim was lost; its work will be done again");
         }
     }

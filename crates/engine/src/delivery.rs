@@ -1,8 +1,9 @@
 //! The delivery worker: one outbound message at a time per conversation, part by part, each part sent once.
 //!
-//! 1. *Freeze*: the message is rendered and its parts are stored. From here on nothing re-renders it.
+//! 1. *Render*: the message becomes parts.
 //! 2. *Permit*: the channel has room and is not asked to be quiet. A worker waits for it no longer than a second.
-//! 3. *Intent*: "about to be sent" is stored for the part.
+//! 3. *Intent*: "about to be sent" is stored for the part, and with the first part's intent all parts are frozen. From
+//!    here on nothing renders the message again.
 //! 4. *Send*, right after looking whether the claim still holds.
 //! 5. *Outcome*: what became of it is stored; with the last part the lane moves on in the same step.
 //!
@@ -13,11 +14,19 @@
 //! counted from the first failure. A try out of turn (the channel is well again, or the daemon started) takes no
 //! rung. While the channel serves others a message gets three tries. Then it is a dead letter, and the next goes.
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use frontdesk_model::{
     Claim, DeliveryStatus, Dispatch, Effect, FrozenPart, Guard, Lane, Message, Outcome, Outgoing, Part, PartState,
-    Progress, Resend, Scope, Then, Waiting,
+    Progress, Resend, Scope, Then, Timestamp, Waiting,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -25,6 +34,7 @@ use crate::{
     health::{Admit, Backoff, Blow, Errand, Health, ProbeGuard, Turned},
     keys::jitter,
     lane::{Gate, Lease, Lost, Settled, Work},
+    measure,
     rules::{DeadWork, delivered},
     runtime::{ChannelState, Shared},
 };
@@ -51,19 +61,56 @@ const PERMIT_WAIT: Duration = Duration::from_secs(1);
 const FAR: Duration = Duration::from_secs(3600);
 
 /// The lane's worker.
-pub(crate) struct DeliveryWork {
-    pub(crate) shared: Arc<Shared>,
+pub(crate) struct DeliveryWork;
+
+/// One claim being worked on.
+struct Turn<'a> {
+    shared: &'a Arc<Shared>,
 }
 
 /// A channel's limits and record.
 pub(crate) struct ChannelGate {
     pub(crate) health: Health,
+    pub(crate) last: Last,
     permits: Arc<Semaphore>,
+}
+
+/// When something last came in and went out, in milliseconds; 0 for never.
+#[derive(Debug, Default)]
+pub(crate) struct Last {
+    received: AtomicI64,
+    sent: AtomicI64,
+}
+
+impl Last {
+    pub(crate) fn note_received(&self, at: Timestamp) {
+        self.received.store(at.as_millis(), Ordering::Relaxed);
+    }
+
+    fn note_sent(&self, at: Timestamp) {
+        self.sent.store(at.as_millis(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn received(&self) -> Option<Timestamp> {
+        read(&self.received)
+    }
+
+    pub(crate) fn sent(&self) -> Option<Timestamp> {
+        read(&self.sent)
+    }
+}
+
+fn read(moment: &AtomicI64) -> Option<Timestamp> {
+    Some(moment.load(Ordering::Relaxed)).filter(|millis| *millis > 0).map(Timestamp::from_millis)
 }
 
 impl ChannelGate {
     pub(crate) fn new() -> Self {
-        Self { health: Health::new(CHANNEL_BACKOFF), permits: Arc::new(Semaphore::new(CHANNEL_PERMITS)) }
+        Self {
+            health: Health::new(CHANNEL_BACKOFF),
+            last: Last::default(),
+            permits: Arc::new(Semaphore::new(CHANNEL_PERMITS)),
+        }
     }
 }
 
@@ -122,10 +169,18 @@ struct Journey<'a> {
     channel: &'a ChannelState,
     lease: &'a Lease,
     parts: Vec<Part>,
+    frozen: Frozen,
     reason: Option<String>,
 }
 
-impl DeliveryWork {
+/// Whether the store knows the message's parts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Frozen {
+    NotYet,
+    Stored,
+}
+
+impl Turn<'_> {
     async fn deliver(&self, claim: &Claim, lease: &Lease) -> Result<(), Lost> {
         let Some(message) = claim.event.body.message() else {
             return lease.settle(Vec::new(), Vec::new(), Then::Advance).await.map(drop);
@@ -135,10 +190,18 @@ impl DeliveryWork {
             self.park(claim, lease, FAR, claim.progress).await;
             return Ok(());
         };
-        let mut journey = Journey { claim, message, channel, lease, parts: Vec::new(), reason: None };
+        let mut journey = Journey {
+            claim,
+            message,
+            channel: &channel,
+            lease,
+            parts: Vec::new(),
+            frozen: Frozen::Stored,
+            reason: None,
+        };
         journey.parts = match claim.delivery.as_ref().map(|delivery| delivery.parts.as_slice()) {
             Some([_, ..]) => claim.delivery.iter().flat_map(|delivery| delivery.parts.clone()).collect(),
-            _ => match self.freeze(&journey).await? {
+            _ => match self.render(&mut journey).await {
                 Some(parts) => parts,
                 None => return Ok(()),
             },
@@ -151,21 +214,34 @@ impl DeliveryWork {
         self.finish(&journey).await
     }
 
-    async fn freeze(&self, journey: &Journey<'_>) -> Result<Option<Vec<Part>>, Lost> {
+    /// The parts, not stored yet: that happens with the first one's intent.
+    async fn render(&self, journey: &mut Journey<'_>) -> Option<Vec<Part>> {
         let Ok(outgoing) = self.outgoing(journey.claim, journey.message).await else {
             self.park(journey.claim, journey.lease, Duration::from_secs(1), journey.claim.progress).await;
-            return Ok(None);
+            return None;
         };
         let frozen: Vec<FrozenPart> = journey.channel.connected.adapter.render(&outgoing);
+        journey.frozen = Frozen::NotYet;
+        Some(frozen.into_iter().map(|frozen| Part { frozen, state: PartState::Ready }).collect())
+    }
+
+    /// Stores that the part is about to be sent, and before the first part what all of them are. `None`: somebody froze the
+    /// message under an earlier claim; a new claim brings those parts along.
+    async fn intend(&self, journey: &mut Journey<'_>, index: u16) -> Result<Option<()>, Lost> {
         let message = journey.message.id;
-        let effects = vec![Effect::Freeze { message, parts: frozen.clone() }];
-        let settled = journey.lease.settle(vec![Guard::NotFrozen(message)], effects, Then::Keep).await?;
-        if settled == Settled::Guarded {
-            // Somebody froze it under an earlier claim; a new claim brings those parts along.
+        let (mut guards, mut effects) = (Vec::new(), Vec::new());
+        if journey.frozen == Frozen::NotYet {
+            guards.push(Guard::NotFrozen(message));
+            let parts = journey.parts.iter().map(|part| part.frozen.clone()).collect();
+            effects.push(Effect::Freeze { message, parts });
+        }
+        effects.push(Effect::SetPart { message, index, state: PartState::Intent });
+        if journey.lease.settle(guards, effects, Then::Keep).await? == Settled::Guarded {
             journey.lease.release(self.shared.clock.now(), None, journey.claim.progress).await;
             return Ok(None);
         }
-        Ok(Some(frozen.into_iter().map(|frozen| Part { frozen, state: PartState::Ready }).collect()))
+        journey.frozen = Frozen::Stored;
+        Ok(Some(()))
     }
 
     async fn outgoing(&self, claim: &Claim, message: &Message) -> Result<Outgoing, frontdesk_model::StoreError> {
@@ -209,20 +285,21 @@ impl DeliveryWork {
         }
         let Some(permit) = self.permit(journey).await else { return Ok(Next::Ended) };
         let before = if part.state == PartState::Intent { Before::Perhaps } else { Before::Never };
-        if part.state != PartState::Intent {
-            let intent = Effect::SetPart { message: journey.message.id, index: place, state: PartState::Intent };
-            journey.lease.settle(Vec::new(), vec![intent], Then::Keep).await?;
+        if part.state != PartState::Intent && self.intend(journey, place).await?.is_none() {
+            return Ok(Next::Ended);
         }
         journey.lease.check().await?;
         let dispatch = Dispatch { message: journey.message.id, index: place, part: &part.frozen };
+        let sending = Instant::now();
         let outcome = journey.channel.connected.adapter.send(&dispatch).await;
+        measure::delivery_attempt(&journey.channel.connected.name, name(&outcome), sending.elapsed());
         let errand = if permit.probe.is_some() { Errand::Probe } else { Errand::Ordinary };
         self.conclude(journey, Sent { index, before, errand }, outcome).await
     }
 
     /// The channel's leave to send. `None`: the claim was given back, to wait elsewhere.
     async fn permit<'a>(&self, journey: &Journey<'a>) -> Option<Permit<'a>> {
-        let gate = &journey.channel.gate;
+        let gate: &'a ChannelGate = &journey.channel.gate;
         let mut probe = None;
         let mut admitted = gate.health.admit(self.shared.clock.boot());
         if let Admit::Wait(span) = admitted
@@ -261,6 +338,7 @@ impl DeliveryWork {
         let now = self.shared.clock.boot();
         match outcome {
             Outcome::Sent { external_id } => {
+                journey.channel.gate.last.note_sent(self.shared.clock.now());
                 let turned = health.succeeded(conversation, now);
                 let next = self.mark(journey, index, PartState::Sent { external_id }, None).await;
                 self.turned(journey.channel, turned, "").await;
@@ -275,10 +353,10 @@ impl DeliveryWork {
                 }
             }
             Outcome::Failed { scope: Scope::Channel, reason } => {
-                health.stop();
+                health.stop(self.shared.clock.now());
                 tracing::error!(
                     channel = %journey.channel.connected.name, reason,
-                    "the channel takes no more messages; they wait until the daemon is started again"
+                    "the channel takes no more messages; they wait until `frontdesk channel resume` with its name"
                 );
                 self.ready_again(journey, sent).await?;
                 self.park(journey.claim, journey.lease, FAR, journey.claim.progress).await;
@@ -288,12 +366,14 @@ impl DeliveryWork {
                 let blow = if scope == Scope::Channel { Blow::ToAll } else { Blow::ToOne };
                 let pause = after.filter(|_| scope == Scope::Channel);
                 let turned = health.failed(conversation, blow, pause, errand, now);
+                health.note(turned, &reason, self.shared.clock.now());
                 self.turned(journey.channel, turned, &reason).await;
                 self.ready_again(journey, sent).await?;
                 self.again(journey, index, Later { after, scope, reason, at_last: before.end() }).await
             }
             Outcome::Uncertain { reason } => {
                 let turned = health.failed(conversation, Blow::ToOne, None, errand, now);
+                health.note(turned, &reason, self.shared.clock.now());
                 self.turned(journey.channel, turned, &reason).await;
                 match journey.channel.connected.adapter.capabilities().resend {
                     Resend::MayDouble => self.mark(journey, index, PartState::Uncertain, Some(reason)).await,
@@ -410,12 +490,15 @@ impl DeliveryWork {
                 conversation: &claim.conversation,
                 lane: Lane::Deliver,
                 event: &claim.event,
+                batch_from: None,
                 reason: error.unwrap_or_else(|| "not delivered".into()),
                 attempts: claim.progress.attempts.saturating_add(1),
             };
             effects.extend(dead.effects());
         }
-        journey.lease.settle(Vec::new(), effects, Then::Advance).await.map(drop)
+        journey.lease.settle(Vec::new(), effects, Then::Advance).await?;
+        measure::delivered(&journey.channel.connected.name, status);
+        Ok(())
     }
 
     async fn park(&self, claim: &Claim, lease: &Lease, wait: Duration, progress: Progress) {
@@ -467,13 +550,25 @@ fn status_of(parts: &[Part]) -> DeliveryStatus {
     }
 }
 
+/// For the figures.
+fn name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Sent { .. } => "sent",
+        Outcome::RetryAfter { .. } => "retry_after",
+        Outcome::Failed { .. } => "failed",
+        Outcome::Uncertain { .. } => "uncertain",
+    }
+}
+
 impl Work for DeliveryWork {
-    fn lane(&self) -> Lane {
-        Lane::Deliver
+    const LANE: Lane = Lane::Deliver;
+
+    fn gate(&self, _: &Shared) -> Gate {
+        Gate::Open
     }
 
-    fn gate(&self) -> Gate {
-        Gate::Open
+    fn is_open(&self, _: &Shared) -> bool {
+        true
     }
 
     fn gate_changed(&self) -> impl Future<Output = ()> + Send {
@@ -482,8 +577,8 @@ impl Work for DeliveryWork {
 
     fn report_unused(&self) {}
 
-    async fn work(&self, claim: Claim, lease: Arc<Lease>, _: Errand) {
-        let ended = self.deliver(&claim, &lease).await;
+    async fn work(&self, shared: &Arc<Shared>, claim: Claim, lease: Arc<Lease>, _: Errand) {
+        let ended = Turn { shared }.deliver(&claim, &lease).await;
         if ended.is_err() {
             tracing::warn!(conversation = %claim.conversation.id, "a claim was lost; its work will be done again");
         }

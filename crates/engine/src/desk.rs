@@ -1,17 +1,21 @@
 //! What people and programs see and do beside the agent's requests: reading, replying, changing, dead letters.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use frontdesk_model::{
-    Append, Applied, Conversation, ConversationFilter, ConversationId, DeadLetter, DeadLetterEnd, DeadLetterId,
-    DeliveryStatus, Effect, Event, Guard, Lane, MessageId, MessageRecord, Owner, Page, PageRequest, PartState, Requeue,
-    Room, Seq, Slice, Status, StoreError, Take, Version,
+    Append, Applied, ChannelName, Contact, ContactId, Conversation, ConversationFilter, ConversationId, DeadLetter,
+    DeadLetterEnd, DeadLetterId, DeliveryStatus, Effect, Event, EventId, Guard, Lane, MessageId, MessageRecord, Once,
+    Owner, Page, PageRequest, PartState, Requeue, Room, Seq, Slice, Status, StoreError, Take, Timestamp, Version,
+    Waiting,
 };
 
 use crate::{
-    reply::Reply,
-    rules::{self, Voice},
+    feed::Feed,
+    measure,
+    reply::{Reply, check_snooze},
+    rules::{self, Answers, Voice},
     runtime::Shared,
+    status::{self, StatusView},
 };
 
 /// The engine's reading and writing side. Cheap to clone.
@@ -43,26 +47,51 @@ pub struct Change {
     pub owner: Option<Owner>,
     /// Takes the attention away.
     pub clear_attention: bool,
+    /// The new assignee; `Some(None)`: nobody.
+    pub assignee: Option<Option<String>>,
+    /// Until when it sleeps, from now at most a year; `Some(None)`: it wakes up.
+    pub snoozed_until: Option<Option<Timestamp>>,
 }
 
 /// An accepted reply.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Replied {
+    /// In which conversation.
+    pub conversation_id: ConversationId,
     /// The version after it.
     pub version: Version,
+    /// Whether this is the first answer once more.
+    #[serde(skip)]
+    pub repeated: bool,
     /// Its messages, in order.
     pub messages: Vec<RepliedMessage>,
 }
 
+/// A caller's own mark of a request that it may repeat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repeat {
+    /// The mark.
+    pub key: String,
+    /// Whose mark it is; marks of two callers never meet.
+    pub by: String,
+    /// What the request says, hashed: method, path and body.
+    pub fingerprint: [u8; 32],
+}
+
+/// How long the first answer is kept for a repeat.
+const REPEATS_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// A list's answer holds no further row once it has so many bytes.
+const PAGE_BYTES: usize = 1024 * 1024;
+
 /// One message of an accepted reply.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RepliedMessage {
     /// Its id.
     pub id: MessageId,
-    /// Where it starts: `queued`, or `sent` on a channel whose messages are fetched.
-    pub status: DeliveryStatus,
+    /// Where it starts: `queued`, or `sent` on a channel whose messages are fetched. A private note has none.
+    pub status: Option<DeliveryStatus>,
     /// What its channel cannot show as written.
-    pub degraded: [(); 0],
+    pub degraded: Vec<String>,
 }
 
 /// Why something could not be done.
@@ -83,6 +112,14 @@ pub enum DeskError {
         /// The present version.
         version: Version,
     },
+    /// The mark of the request was used before, for one that said something else.
+    #[error("this Idempotency-Key was used before for another request; a new request needs a key of its own")]
+    KeyReused,
+    /// The event that a reply token was made for is answered, and this says something else.
+    #[error(
+        "the event that this reply token belongs to has its reply already; send a further one with an Idempotency-Key of its own"
+    )]
+    AlreadyAnswered,
     /// The request contradicts what is stored.
     #[error("{0}")]
     Invalid(String),
@@ -121,9 +158,9 @@ impl Desk {
         Self { shared }
     }
 
-    /// Whether a reply token was made for this conversation and is not over.
+    /// The event that a reply token was made for, if it was made in this conversation and is not over.
     #[must_use]
-    pub fn reply_token_opens(&self, token: &str, conversation: ConversationId) -> bool {
+    pub fn reply_token_opens(&self, token: &str, conversation: ConversationId) -> Option<EventId> {
         self.shared.keys.reply_token_opens(token, conversation, self.shared.clock.now())
     }
 
@@ -165,7 +202,8 @@ impl Desk {
     /// It does not exist, a page that no answer gave, or the store is not there.
     pub async fn messages(&self, id: ConversationId, page: PageRequest) -> Result<Page<MessageRecord>, DeskError> {
         let before = page.page.as_deref().map(read_seq).transpose()?;
-        let found = self.shared.store.messages(id, before, whole(page.limit)).await?;
+        let take = Take { rows: page.limit, bytes: PAGE_BYTES };
+        let found = self.shared.store.messages(id, before, take).await?;
         let Slice { data, more } = found.ok_or(DeskError::NotFound("conversation"))?;
         let next = if more { data.last().map(|row| row.seq.to_string()) } else { None };
         Ok(Page { data, next })
@@ -177,49 +215,148 @@ impl Desk {
     /// It does not exist, a page that no answer gave, or the store is not there.
     pub async fn events(&self, id: ConversationId, page: PageRequest) -> Result<Page<Event>, DeskError> {
         let after = page.page.as_deref().map_or(Ok(Seq::ZERO), read_seq)?;
-        let found = self.shared.store.events(id, after, whole(page.limit)).await?;
+        let take = Take { rows: page.limit, bytes: PAGE_BYTES };
+        let found = self.shared.store.events(id, after, take).await?;
         let Slice { data, more } = found.ok_or(DeskError::NotFound("conversation"))?;
         let next = if more { data.last().map(|row| row.seq.to_string()) } else { None };
         Ok(Page { data, next })
     }
 
-    /// Says something in a conversation. Returns once it is stored; delivery follows.
+    /// One contact.
+    ///
+    /// # Errors
+    /// It does not exist, or the store is not there.
+    pub async fn contact(&self, id: ContactId) -> Result<Contact, DeskError> {
+        self.shared.store.contact(id).await?.ok_or(DeskError::NotFound("contact"))
+    }
+
+    /// Says something in a conversation. Returns once it is stored; delivery follows. A request that comes again with the
+    /// same mark is answered as the first time and has no further effect, for a day.
     ///
     /// # Errors
     /// See [`DeskError`]; nothing was said.
-    pub async fn reply(&self, id: ConversationId, reply: Reply, speaker: Speaker) -> Result<Replied, DeskError> {
+    pub async fn reply(
+        &self,
+        id: ConversationId,
+        reply: Reply,
+        speaker: Speaker,
+        repeat: Option<Repeat>,
+    ) -> Result<Replied, DeskError> {
         self.refuse_while_draining()?;
+        let now = self.shared.clock.now();
+        reply.check_moments(now).map_err(DeskError::Invalid)?;
         let conversation = self.conversation(id).await?;
         let voice = match &speaker {
             Speaker::Agent => Voice::Agent,
             Speaker::Teammate { name } => Voice::Teammate(name.clone()),
         };
-        let reply_rules = rules::ReplyRules {
-            ids: &self.shared.ids,
-            now: self.shared.clock.now(),
-            conversation: &conversation,
-            fetched: self.shared.is_fetched(&conversation.thread),
-        };
-        let effects = reply_rules.accepted(&reply, &voice, None);
+        let fetched = self.shared.is_fetched(&conversation.thread);
+        let rules = rules::ReplyRules { ids: &self.shared.ids, now, conversation: &conversation, fetched };
+        let effects = rules.accepted(&reply, &voice, Answers::WhatThereIs);
         let mut guards: Vec<Guard> = reply.if_version.map(Guard::VersionIs).into_iter().collect();
         if speaker == Speaker::Agent {
             guards.push(Guard::OwnerIs(Owner::Agent));
         }
-        let messages = rules::messages_in(&effects);
-        let applied = self.apply(id, guards, effects).await?;
+        let messages: Vec<RepliedMessage> =
+            rules::said_in(&effects).map(|(id, status)| RepliedMessage { id, status, degraded: Vec::new() }).collect();
+        let once = match repeat {
+            None => None,
+            Some(repeat) => Some(Once {
+                key: self.shared.keys.once(&repeat.by, &repeat.key),
+                fingerprint: repeat.fingerprint,
+                answer: serde_json::to_string(&messages).map_err(|error| DeskError::Invalid(error.to_string()))?,
+                keep: REPEATS_KEPT,
+            }),
+        };
+        let replied = match self.append(id, once, guards, effects).await? {
+            Appended::Now(version) => Replied { conversation_id: id, version, repeated: false, messages },
+            Appended::Before { conversation, version, answer } => {
+                let messages = serde_json::from_str(&answer).map_err(|error| DeskError::Invalid(error.to_string()))?;
+                return Ok(Replied { conversation_id: conversation, version, repeated: true, messages });
+            }
+        };
+        if conversation.unanswered_from.is_some() && reply.messages.iter().any(|message| !message.private) {
+            measure::answered(&conversation, now);
+        }
+        rules::ReplyRules::set_timers(&reply, &self.shared);
         self.shared.delivery_due(&conversation.thread).await;
-        Ok(Replied {
-            version: applied,
-            messages: messages.into_iter().map(|(id, status)| RepliedMessage { id, status, degraded: [] }).collect(),
-        })
+        Ok(replied)
     }
 
-    /// Changes status, owner or attention.
+    /// Says something to a contact, in the conversation that was last alive with them; with `channels`, on one of these.
+    ///
+    /// # Errors
+    /// The contact has no such conversation. Else see [`DeskError`]; nothing was said.
+    pub async fn reply_to_contact(
+        &self,
+        contact: ContactId,
+        reply: Reply,
+        speaker: Speaker,
+        repeat: Option<Repeat>,
+        channels: Option<&[ChannelName]>,
+    ) -> Result<Replied, DeskError> {
+        let nobody = || DeskError::NotFound("contact");
+        let channels = channels.map(<[ChannelName]>::to_vec).unwrap_or_default();
+        let filter = ConversationFilter { contact: Some(contact), channels, ..ConversationFilter::default() };
+        let page = self.conversations(filter, PageRequest { limit: 1, page: None }).await?;
+        let conversation = page.data.into_iter().next().ok_or_else(nobody)?;
+        self.reply(conversation.id, reply, speaker, repeat).await
+    }
+
+    /// What is added to any log from now on, or from a position that an earlier item named; with `channels`, only there.
+    ///
+    /// # Errors
+    /// A position that nothing named, or the store is not there.
+    pub async fn changes(&self, after: Option<String>, channels: Vec<ChannelName>) -> Result<Feed, DeskError> {
+        Feed::open(Arc::clone(&self.shared), after, channels).await
+    }
+
+    /// How everything is, for the operator.
+    ///
+    /// # Errors
+    /// The store is not there.
+    pub async fn status(&self) -> Result<StatusView, DeskError> {
+        status::of(&self.shared).await
+    }
+
+    /// The agent gets events again: after a 410 as if nothing had been, while it is unwell one try at once.
+    ///
+    /// # Errors
+    /// There is no agent, or the store is not there.
+    pub async fn resume_agent(&self) -> Result<(), DeskError> {
+        let live = self.shared.live();
+        let agent = live.agent.as_ref().ok_or(DeskError::NotFound("agent"))?;
+        agent.work().health.resume();
+        self.shared.store.wake(Waiting::Agent).await?;
+        self.shared.wake(Lane::Agent);
+        tracing::info!("the agent is resumed");
+        Ok(())
+    }
+
+    /// A channel sends again: after it said that it takes no more as if nothing had been, while it is unwell one try at once.
+    ///
+    /// # Errors
+    /// There is no such channel, or the store is not there.
+    pub async fn resume_channel(&self, channel: &ChannelName) -> Result<(), DeskError> {
+        let live = self.shared.live();
+        let state = live.channel_named(channel).ok_or(DeskError::NotFound("channel"))?;
+        state.gate.health.resume();
+        let (kind, account) = (state.connected.kind.clone(), state.connected.account.clone());
+        self.shared.store.wake(Waiting::Channel { kind, account }).await?;
+        self.shared.wake(Lane::Deliver);
+        tracing::info!(%channel, "the channel is resumed");
+        Ok(())
+    }
+
+    /// Changes status, owner, assignee, attention or snooze.
     ///
     /// # Errors
     /// See [`DeskError`]; nothing changed.
     pub async fn update(&self, id: ConversationId, change: Change, by: &Speaker) -> Result<Conversation, DeskError> {
         self.refuse_while_draining()?;
+        if let Some(Some(until)) = change.snoozed_until {
+            check_snooze(until, self.shared.clock.now()).map_err(DeskError::Invalid)?;
+        }
         for _ in 0..8 {
             let conversation = self.conversation(id).await?;
             let wanted = change.if_version.unwrap_or(conversation.version);
@@ -230,7 +367,9 @@ impl Desk {
                 Speaker::Agent => Voice::Agent,
                 Speaker::Teammate { name } => Voice::Teammate(name.clone()),
             };
-            let effects = rules::changed(&self.shared.ids, self.shared.clock.now(), &conversation, &change, &voice);
+            let answer_within = self.shared.live().options.agent.as_ref().and_then(|agent| agent.fallback);
+            let now = self.shared.clock.now();
+            let effects = rules::changed(&self.shared.ids, now, &conversation, &change, &voice, answer_within);
             if effects.is_empty() {
                 return match change.if_version {
                     Some(wanted) if wanted != conversation.version => {
@@ -239,8 +378,11 @@ impl Desk {
                     _ => Ok(conversation),
                 };
             }
-            match self.apply(id, guards, effects).await {
+            match self.append(id, None, guards, effects).await {
                 Ok(_) => {
+                    let moments =
+                        change.snoozed_until.flatten().into_iter().chain(answer_within.map(|span| now.plus(span)));
+                    moments.for_each(|at| self.shared.timer_at(at));
                     self.shared.wake(Lane::Agent);
                     return self.conversation(id).await;
                 }
@@ -268,16 +410,13 @@ impl Desk {
     pub async fn replay(&self, id: DeadLetterId) -> Result<(), DeskError> {
         let letter = self.dead_letter(id).await?;
         let mut effects = vec![Effect::ClearDeadLetterAttention];
+        let mut guards = Vec::new();
         match letter.lane {
-            Lane::Agent => {
-                let conversation = self.conversation(letter.conversation).await?;
-                if conversation.owner == Owner::Desk {
-                    return Err(DeskError::TakenOver { version: conversation.version });
-                }
-            }
+            // While teammates have the conversation, the event would be passed by without a word.
+            Lane::Agent => guards.push(Guard::OwnerIs(Owner::Agent)),
             Lane::Deliver => effects.extend(self.undo_failure(&letter).await?),
         }
-        self.end_dead_letter(id, effects, DeadLetterEnd::Replay).await?;
+        self.end_dead_letter(id, guards, effects, DeadLetterEnd::Replay).await?;
         self.shared.wake(letter.lane);
         Ok(())
     }
@@ -288,24 +427,36 @@ impl Desk {
     /// See [`DeskError`]; it stays.
     pub async fn drop_dead_letter(&self, id: DeadLetterId) -> Result<(), DeskError> {
         self.dead_letter(id).await?;
-        self.end_dead_letter(id, vec![Effect::ClearDeadLetterAttention], DeadLetterEnd::Drop).await
+        self.end_dead_letter(id, Vec::new(), vec![Effect::ClearDeadLetterAttention], DeadLetterEnd::Drop).await
     }
 
-    async fn dead_letter(&self, id: DeadLetterId) -> Result<DeadLetter, DeskError> {
+    /// One dead letter.
+    ///
+    /// # Errors
+    /// It does not exist, or the store is not there.
+    pub async fn dead_letter(&self, id: DeadLetterId) -> Result<DeadLetter, DeskError> {
         self.shared.store.dead_letter(id).await?.ok_or(DeskError::NotFound("dead letter"))
     }
 
     async fn end_dead_letter(
         &self,
         id: DeadLetterId,
+        guards: Vec<Guard>,
         effects: Vec<Effect>,
         end: DeadLetterEnd,
     ) -> Result<(), DeskError> {
         let operation = self.shared.ids.operation();
-        let applied =
-            self.shared.store.requeue(Requeue { operation, dead_letter: id, guards: Vec::new(), effects, end }).await?;
-        match applied {
-            Applied::Done { .. } => Ok(()),
+        let requeue = Requeue { operation, dead_letter: id, guards, effects, end };
+        let mut applied = self.shared.store.requeue(requeue.clone()).await;
+        if matches!(applied, Err(StoreError::Unavailable(_))) {
+            applied = self.shared.store.requeue(requeue).await;
+        }
+        match applied? {
+            Applied::Done { .. } => {
+                self.shared.log_grew();
+                Ok(())
+            }
+            Applied::Guarded { version, .. } => Err(DeskError::TakenOver { version }),
             _ => Err(DeskError::NotFound("dead letter")),
         }
     }
@@ -313,9 +464,10 @@ impl Desk {
     /// Parts that are not out become ready again; those that are stay out.
     async fn undo_failure(&self, letter: &DeadLetter) -> Result<Vec<Effect>, DeskError> {
         let after = Seq(letter.seq.0.saturating_sub(1));
-        let events = self.shared.store.events(letter.conversation, after, whole(1)).await?;
-        let first = events.and_then(|events| events.data.into_iter().next());
-        let Some(message) = first.as_ref().and_then(|event| event.body.message()) else {
+        let take = Take { rows: 1, bytes: 0 };
+        let events = self.shared.store.events(letter.conversation, after, take).await?;
+        let events = events.map(|slice| slice.data).unwrap_or_default();
+        let Some(message) = events.first().and_then(|event| event.body.message()) else {
             return Err(DeskError::Invalid("the message of this dead letter is gone".into()));
         };
         let mut effects = vec![Effect::SetDelivery { message: message.id, status: DeliveryStatus::Queued }];
@@ -335,32 +487,40 @@ impl Desk {
         Ok(())
     }
 
-    async fn apply(
+    async fn append(
         &self,
         conversation: ConversationId,
+        once: Option<Once>,
         guards: Vec<Guard>,
         effects: Vec<Effect>,
-    ) -> Result<Version, DeskError> {
+    ) -> Result<Appended, DeskError> {
         let operation = self.shared.ids.operation();
-        let append = Append { operation, conversation, once: None, guards, effects };
-        let mut applied = self.shared.store.append(append.clone()).await;
+        let append = Append { operation, conversation, once, guards, effects };
+        let mut applied = measure::store("append", self.shared.store.append(append.clone())).await;
         if matches!(applied, Err(StoreError::Unavailable(_))) {
             // It may have run: the same operation once more tells, and does nothing twice.
             applied = self.shared.store.append(append).await;
         }
         match applied? {
-            Applied::Done { version, .. } => Ok(version),
+            Applied::Done { version, .. } => {
+                self.shared.log_grew();
+                Ok(Appended::Now(version))
+            }
+            Applied::Repeated { conversation, version, answer } => {
+                Ok(Appended::Before { conversation, version, answer })
+            }
+            Applied::KeyReused => Err(DeskError::KeyReused),
             Applied::Guarded { failed: Guard::OwnerIs(_), version } => Err(DeskError::TakenOver { version }),
             Applied::Guarded { version, .. } => Err(DeskError::VersionConflict { version }),
-            Applied::Repeated { version, .. } => Ok(version),
-            Applied::LeaseLost | Applied::NotFound | Applied::KeyReused => Err(DeskError::NotFound("conversation")),
+            Applied::LeaseLost | Applied::NotFound => Err(DeskError::NotFound("conversation")),
         }
     }
 }
 
-/// So many rows, however large.
-fn whole(rows: usize) -> Take {
-    Take { rows, bytes: usize::MAX }
+/// When a request had its effects.
+enum Appended {
+    Now(Version),
+    Before { conversation: ConversationId, version: Version, answer: String },
 }
 
 fn read_seq(page: &str) -> Result<Seq, DeskError> {

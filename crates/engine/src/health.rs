@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use frontdesk_model::ConversationId;
+use frontdesk_model::{ConversationId, Timestamp};
 use tokio::sync::Notify;
 
 use crate::keys::jitter;
@@ -48,6 +48,17 @@ struct State {
     last_failed: Option<ConversationId>,
     paused_until: Option<Duration>,
     probing: bool,
+    /// Since when it is as it is, and why, for whoever asks.
+    since: Option<Timestamp>,
+    reason: String,
+}
+
+/// How an endpoint is, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Well,
+    Unwell,
+    Stopped,
 }
 
 #[derive(Debug, Default)]
@@ -170,6 +181,9 @@ impl Health {
         if !matches!(state.condition, Condition::Stopped) {
             state.condition = Condition::Well;
         }
+        if turned == Turned::Well {
+            (state.since, state.reason) = (None, String::new());
+        }
         drop(state);
         self.changed.notify_one();
         turned
@@ -212,10 +226,55 @@ impl Health {
         turned
     }
 
+    /// Remembers why it is unwell, and since when.
+    pub(crate) fn note(&self, turned: Turned, reason: &str, now: Timestamp) {
+        let mut state = self.state();
+        if turned == Turned::Unwell {
+            state.since = Some(now);
+        }
+        if matches!(state.condition, Condition::Unwell { .. }) {
+            reason.clone_into(&mut state.reason);
+        }
+    }
+
+    /// How it is, since when (of one that is not well) and why.
+    pub(crate) fn standing(&self) -> (Standing, Option<Timestamp>, String) {
+        let state = self.state();
+        let standing = match state.condition {
+            Condition::Well => Standing::Well,
+            Condition::Unwell { .. } => Standing::Unwell,
+            Condition::Stopped => Standing::Stopped,
+        };
+        (standing, state.since, state.reason.clone())
+    }
+
+    /// The operator says that it wants work again: a stopped one counts as well, an unwell one is tried at once.
+    pub(crate) fn resume(&self) {
+        let mut state = self.state();
+        state.paused_until = None;
+        match &mut state.condition {
+            Condition::Well => {}
+            Condition::Unwell { next_probe, .. } => *next_probe = Duration::ZERO,
+            Condition::Stopped => {
+                state.condition = Condition::Well;
+                (state.since, state.reason) = (None, String::new());
+            }
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Whether anything may be sent now. Takes nothing.
+    pub(crate) fn is_free(&self, now: Duration) -> bool {
+        let state = self.state();
+        matches!(state.condition, Condition::Well) && state.paused_until.is_none_or(|until| until <= now)
+    }
+
     /// It wants nothing more.
-    pub(crate) fn stop(&self) {
+    pub(crate) fn stop(&self, now: Timestamp) {
         let mut state = self.state();
         state.condition = Condition::Stopped;
+        (state.since, state.reason) = (Some(now), "it answered that it wants nothing more (410)".to_owned());
         state.probing = false;
         drop(state);
         self.changed.notify_one();

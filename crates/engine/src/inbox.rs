@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use frontdesk_model::{
-    Accepted, AccountId, ChannelName, Committed, Envelope, Inbox, InboxError, KindName, Lane, Owner, Seen, StoreError,
-    ThreadKey,
+    Accepted, AccountId, ChannelName, CommitInbound, Committed, Direction, Envelope, Inbox, InboxError, KindName, Lane,
+    Owner, Seen, StoreError, ThreadKey,
 };
 
-use crate::{rules::Arrival, runtime::Shared};
+use crate::{agent::AgentWork, lane::Offer, measure, rules::Arrival, runtime::Shared};
 
 /// How long a sender is asked to wait when the store cannot take a message.
 const COME_AGAIN: Duration = Duration::from_secs(5);
@@ -28,29 +28,34 @@ impl Inbox for ChannelInbox {
         if shared.is_draining() {
             return Err(unavailable("the daemon is stopping"));
         }
+        let live = shared.live();
         let thread =
             ThreadKey { kind: self.kind.clone(), account: self.account.clone(), thread: envelope.thread.clone() };
-        let first_owner = if shared.options.agent.is_some() { Owner::Agent } else { Owner::Desk };
+        let fallback = live.options.agent.as_ref().and_then(|agent| agent.fallback);
         let arrival = Arrival {
             ids: &shared.ids,
             keys: &shared.keys,
             now: shared.clock.now(),
             channel: &self.channel,
             thread,
-            first_owner,
+            first_owner: if live.options.agent.is_some() { Owner::Agent } else { Owner::Desk },
+            answer_within: fallback,
         };
-        let (commit, accepted) = arrival.of(envelope);
-        // Also when the sender hangs up before the answer: the commit may have happened all the same.
-        let _wake = WakeOnDrop(shared);
-        match shared.store.commit_inbound(commit).await {
-            Ok(Committed::New { conversation, .. }) => {
-                shared.agent_health.new_work(shared.clock.boot());
-                Ok(Accepted { conversation, ..accepted })
-            }
-            Ok(Committed::Duplicate { conversation, message }) => {
+        let (mut commit, accepted) = arrival.of(envelope);
+        // The agent's lane is claimed in the same step, if somebody is free to post the event.
+        let offer = live.agent.as_ref().and_then(|agent| agent.offer(shared));
+        commit.claim = offer.as_ref().map(|_| Offer::<AgentWork>::wanted());
+        if let Some(span) = fallback {
+            shared.timer_at(shared.clock.now().plus(span));
+        }
+        // In a task of its own: a sender that hangs up before the answer takes no claim with it.
+        let committing = tokio::spawn(take_in(Arc::clone(shared), self.channel.clone(), commit, offer));
+        match committing.await {
+            Ok(Ok(Committed::New { conversation, .. })) => Ok(Accepted { conversation, ..accepted }),
+            Ok(Ok(Committed::Duplicate { conversation, message })) => {
                 Ok(Accepted { conversation, message, seen: Seen::Before })
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 shared.note_store_error(&error);
                 Err(unavailable(match error {
                     StoreError::Full(_) => "the store is full",
@@ -58,16 +63,38 @@ impl Inbox for ChannelInbox {
                     StoreError::Refused(_) => "the store refused the message",
                 }))
             }
+            Err(_) => Err(unavailable("the daemon is stopping")),
         }
     }
 }
 
-struct WakeOnDrop<'a>(&'a Shared);
-
-impl Drop for WakeOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.wake(Lane::Agent);
+async fn take_in(
+    shared: Arc<Shared>,
+    channel: ChannelName,
+    commit: CommitInbound,
+    offer: Option<Offer<AgentWork>>,
+) -> Result<Committed, StoreError> {
+    let mut committed = measure::store("commit_inbound", shared.store.commit_inbound(commit)).await;
+    let claim = match &mut committed {
+        Ok(Committed::New { claim, .. }) => {
+            measure::message(&channel, Direction::Inbound);
+            if let Some(state) = shared.live().channel_named(&channel) {
+                state.gate.last.note_received(shared.clock.now());
+            }
+            shared.log_grew();
+            claim.take()
+        }
+        _ => None,
+    };
+    if let Some(agent) = &shared.live().agent {
+        agent.work().health.new_work(shared.clock.boot());
     }
+    match (offer, claim) {
+        (Some(offer), Some(claim)) => offer.take(&shared, *claim),
+        // Also after an error: the commit may have happened all the same.
+        _ => shared.wake(Lane::Agent),
+    }
+    committed
 }
 
 fn unavailable(reason: &str) -> InboxError {

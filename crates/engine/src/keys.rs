@@ -88,24 +88,41 @@ impl Keys {
         ))
     }
 
-    /// `frt_<key id>_<unix seconds of its end>_<mac>`: opens one conversation for replies.
-    pub(crate) fn reply_token(&self, conversation: ConversationId, now: Timestamp) -> String {
+    /// `frt_<key id>.<unix seconds of its end>.<event id>.<mac>`: opens one conversation for replies to one event.
+    pub(crate) fn reply_token(&self, conversation: ConversationId, event: EventId, now: Timestamp) -> String {
         let end = now.as_secs().saturating_add(REPLY_TOKEN_LIFE_SECS);
-        let mac = self.reply_mac(conversation, end);
-        format!("{REPLY_TOKEN_PREFIX}{}_{end}_{mac}", self.master.id)
+        let event = URL_SAFE_NO_PAD.encode(event.to_bytes());
+        let mac = self.reply_mac(conversation, &event, end);
+        format!("{REPLY_TOKEN_PREFIX}{}.{end}.{event}.{mac}", self.master.id)
     }
 
-    fn reply_mac(&self, conversation: ConversationId, end: i64) -> String {
-        URL_SAFE_NO_PAD.encode(self.short_hash("reply", &[&conversation.to_bytes(), &end.to_be_bytes()]))
+    fn reply_mac(&self, conversation: ConversationId, event: &str, end: i64) -> String {
+        let pieces: [&[u8]; 3] = [&conversation.to_bytes(), event.as_bytes(), &end.to_be_bytes()];
+        URL_SAFE_NO_PAD.encode(self.short_hash("reply", &pieces))
     }
 
-    pub(crate) fn reply_token_opens(&self, token: &str, conversation: ConversationId, now: Timestamp) -> bool {
-        let Some(rest) = token.strip_prefix(REPLY_TOKEN_PREFIX) else { return false };
-        let mut pieces = rest.splitn(3, '_');
-        let (Some(key), Some(end), Some(mac)) = (pieces.next(), pieces.next(), pieces.next()) else { return false };
-        let Ok(end) = end.parse::<i64>() else { return false };
-        let wanted = self.reply_mac(conversation, end);
-        key == self.master.id && end > now.as_secs() && bool::from(wanted.as_bytes().ct_eq(mac.as_bytes()))
+    /// The event that a reply token was made for, if it opens this conversation and is not over.
+    pub(crate) fn reply_token_opens(
+        &self,
+        token: &str,
+        conversation: ConversationId,
+        now: Timestamp,
+    ) -> Option<EventId> {
+        let mut pieces = token.strip_prefix(REPLY_TOKEN_PREFIX)?.splitn(4, '.');
+        let (key, end, event, mac) = (pieces.next()?, pieces.next()?, pieces.next()?, pieces.next()?);
+        let end = end.parse::<i64>().ok()?;
+        let wanted = self.reply_mac(conversation, event, end);
+        let genuine = key == self.master.id && bool::from(wanted.as_bytes().ct_eq(mac.as_bytes()));
+        if !genuine || end <= now.as_secs() {
+            return None;
+        }
+        let bytes: [u8; 16] = URL_SAFE_NO_PAD.decode(event).ok()?.try_into().ok()?;
+        Some(EventId::from_bytes(bytes))
+    }
+
+    /// What a caller's own key for a request is stored as. Keys of two callers never meet.
+    pub(crate) fn once(&self, by: &str, key: &str) -> [u8; 32] {
+        self.hash("once", &[by.as_bytes(), key.as_bytes()])
     }
 }
 
@@ -176,15 +193,16 @@ mod tests {
     fn a_reply_token_opens_its_own_conversation_for_a_day_and_no_other() {
         let keys = keys();
         let now = Timestamp::from_millis(1_700_000_000_000);
-        let token = keys.reply_token(conversation(1), now);
-        assert!(keys.reply_token_opens(&token, conversation(1), now));
-        assert!(!keys.reply_token_opens(&token, conversation(2), now), "another conversation");
+        let event = EventId::new(now, Partition::of(&thread("t")), [3; 9]);
+        let token = keys.reply_token(conversation(1), event, now);
+        assert_eq!(keys.reply_token_opens(&token, conversation(1), now), Some(event));
+        assert_eq!(keys.reply_token_opens(&token, conversation(2), now), None, "another conversation");
         let later = now.plus(std::time::Duration::from_secs(24 * 3600));
-        assert!(!keys.reply_token_opens(&token, conversation(1), later), "a day later");
+        assert_eq!(keys.reply_token_opens(&token, conversation(1), later), None, "a day later");
         let longer = token.replace("1700086400", "1800086400");
         assert_ne!(longer, token, "the token carries its end");
-        assert!(!keys.reply_token_opens(&longer, conversation(1), now), "a stretched end");
-        assert!(!keys.reply_token_opens("frt_", conversation(1), now));
+        assert_eq!(keys.reply_token_opens(&longer, conversation(1), now), None, "a stretched end");
+        assert_eq!(keys.reply_token_opens("frt_", conversation(1), now), None);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! How a worker gets its claims and holds them.
 //!
-//! [`run`] claims due lanes of one kind, as many as it has hands for, and gives each to a task of its own. It sleeps until
-//! something new is due and is woken by [`Shared::wake`]. A [`Lease`] travels with each claim: it is renewed
-//! while the work lasts, and it is what every write under the claim goes through.
+//! A [`Worker`] claims due lanes of one kind, as many as it has hands for, and gives each to a task of its own. It sleeps
+//! until something new is due and is woken by [`Shared::wake`]. Whoever is about to make a lane due may ask the worker for
+//! an [`Offer`] first: then the lane is claimed in the very step that makes it due, and nobody has to look for it.
+//! A [`Lease`] travels with each claim: it is renewed while the work lasts, and it is what every write under the claim
+//! goes through.
 
 use std::{
     future::Future,
@@ -14,12 +16,13 @@ use std::{
 };
 
 use frontdesk_model::{
-    Applied, Claim, ClaimId, ClaimOrder, ClaimRequest, Claims, Effect, Guard, Held, Lane, Progress, Release, Room,
-    Settle, StoreError, Then, Timestamp, Waiting,
+    Applied, Claim, ClaimId, ClaimNext, ClaimOrder, ClaimRequest, Claims, Effect, Guard, Held, Lane, Progress, Release,
+    Room, Seq, Settle, StoreError, Then, Timestamp, Waiting,
 };
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::task::TaskTracker;
 
-use crate::{health::Errand, keys::jitter, runtime::Shared};
+use crate::{health::Errand, keys::jitter, measure, runtime::Shared};
 
 /// How long a claim is held without being renewed.
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
@@ -46,117 +49,230 @@ pub(crate) enum Gate {
 
 /// What a lane's worker does with its claims.
 pub(crate) trait Work: Send + Sync + 'static {
-    fn lane(&self) -> Lane;
-    fn gate(&self) -> Gate;
+    /// The kind of lane.
+    const LANE: Lane;
+    fn gate(&self, shared: &Shared) -> Gate;
+    /// Whether [`Work::gate`] would say [`Gate::Open`]. Takes nothing.
+    fn is_open(&self, shared: &Shared) -> bool;
     /// Completes when the gate may have changed.
     fn gate_changed(&self) -> impl Future<Output = ()> + Send;
     /// A claim of [`Gate::One`] found nothing due.
     fn report_unused(&self);
     /// Works on one claim until it is settled, released or lost.
-    fn work(&self, claim: Claim, lease: Arc<Lease>, errand: Errand) -> impl Future<Output = ()> + Send;
+    fn work(
+        &self,
+        shared: &Arc<Shared>,
+        claim: Claim,
+        lease: Arc<Lease>,
+        errand: Errand,
+    ) -> impl Future<Output = ()> + Send;
 }
 
-/// Runs until the daemon drains, then waits for the work in hand.
-pub(crate) async fn run<W: Work>(shared: Arc<Shared>, work: Arc<W>, hands: usize) {
-    let hands = Arc::new(Semaphore::new(hands));
-    let mut tasks = JoinSet::new();
-    while !shared.is_draining() {
-        while tasks.try_join_next().is_some() {}
-        if let Room::Low(reason) = shared.store.room() {
-            // Every send writes before and after it: without room, nothing new is begun.
-            shared.note_store_error(&StoreError::Full(reason));
+/// The hands of one lane.
+pub(crate) struct Worker<W> {
+    work: W,
+    hands: Arc<Semaphore>,
+    all_hands: usize,
+    tasks: TaskTracker,
+    stopped: watch::Sender<bool>,
+}
+
+/// A free hand, held for a claim that may come with the next write.
+pub(crate) struct Offer<W> {
+    worker: Arc<Worker<W>>,
+    hand: OwnedSemaphorePermit,
+    asked_at: Duration,
+}
+
+impl<W: Work> Worker<W> {
+    pub(crate) fn new(work: W, hands: usize) -> Arc<Self> {
+        Arc::new(Self {
+            work,
+            hands: Arc::new(Semaphore::new(hands)),
+            all_hands: hands,
+            tasks: TaskTracker::new(),
+            stopped: watch::Sender::new(false),
+        })
+    }
+
+    /// Claims and works until the daemon drains or the worker is stopped.
+    pub(crate) fn begin(self: &Arc<Self>, shared: &Arc<Shared>) {
+        let (worker, shared) = (Arc::clone(self), Arc::clone(shared));
+        self.tasks.spawn(async move {
             tokio::select! {
-                () = shared.clock.sleep(NO_ROOM_PAUSE) => {}
-                () = shared.draining() => {}
+                () = worker.run(&shared) => {}
+                () = shared.cut_short() => {}
             }
-            continue;
+        });
+    }
+
+    pub(crate) fn work(&self) -> &W {
+        &self.work
+    }
+
+    /// How many claims are being worked on.
+    pub(crate) fn in_hand(&self) -> usize {
+        self.all_hands.saturating_sub(self.hands.available_permits())
+    }
+
+    /// Takes no more claims; what is in hand goes on.
+    pub(crate) fn stop(&self) {
+        self.stopped.send_replace(true);
+    }
+
+    /// Completes once it takes no more claims and nothing is in hand.
+    pub(crate) async fn done(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// A free hand, if there is one and the gate is open. Ask right before the write that makes a lane due.
+    pub(crate) fn offer(self: &Arc<Self>, shared: &Shared) -> Option<Offer<W>> {
+        let ready = !self.is_over(shared) && self.work.is_open(shared) && shared.store.room() == Room::Enough;
+        if !ready {
+            return None;
         }
-        let Some(permit) = free_hand(&shared, &hands).await else { break };
-        let gate = work.gate();
-        let errand = if matches!(gate, Gate::One) { Errand::Probe } else { Errand::Ordinary };
-        let limit = match gate {
-            Gate::Open => (hands.available_permits() + 1).min(BATCH),
-            Gate::One => 1,
-            Gate::Closed(span) => {
-                drop(permit);
-                tokio::select! {
-                    () = shared.clock.sleep(span.min(LONGEST_SLEEP)) => {}
-                    () = work.gate_changed() => {}
-                    () = shared.draining() => {}
-                }
+        let hand = Arc::clone(&self.hands).try_acquire_owned().ok()?;
+        Some(Offer { worker: Arc::clone(self), hand, asked_at: shared.clock.boot() })
+    }
+
+    fn is_over(&self, shared: &Shared) -> bool {
+        shared.is_draining() || *self.stopped.borrow()
+    }
+
+    async fn over(&self, shared: &Shared) {
+        let mut stopped = self.stopped.subscribe();
+        tokio::select! {
+            () = shared.draining() => {}
+            // The sender lives in `self`, so the wait ends only with the value.
+            _ = stopped.wait_for(|stopped| *stopped) => {}
+        }
+    }
+
+    async fn run(self: &Arc<Self>, shared: &Arc<Shared>) {
+        while !self.is_over(shared) {
+            if let Room::Low(reason) = shared.store.room() {
+                // Every send writes before and after it: without room, nothing new is begun.
+                shared.note_store_error(&StoreError::Full(reason));
+                self.pause(shared, NO_ROOM_PAUSE).await;
                 continue;
             }
-        };
-        let asked_at = shared.clock.boot();
-        let order = match errand {
-            Errand::Ordinary => ClaimOrder::LongestDue,
-            Errand::Probe => ClaimOrder::UntriedFirst,
-        };
-        let claims = match claim(&shared, work.lane(), limit, order).await {
-            Ok(claims) => claims,
-            Err(error) => {
-                shared.note_store_error(&error);
-                if errand == Errand::Probe {
-                    work.report_unused();
+            let Some(hand) = self.free_hand(shared).await else { break };
+            let gate = self.work.gate(shared);
+            let errand = if matches!(gate, Gate::One) { Errand::Probe } else { Errand::Ordinary };
+            let limit = match gate {
+                Gate::Open => (self.hands.available_permits() + 1).min(BATCH),
+                Gate::One => 1,
+                Gate::Closed(span) => {
+                    drop(hand);
+                    tokio::select! {
+                        () = self.pause(shared, span.min(LONGEST_SLEEP)) => {}
+                        () = self.work.gate_changed() => {}
+                    }
+                    continue;
                 }
-                drop(permit);
-                tokio::select! {
-                    () = shared.clock.sleep(Duration::from_millis(500) + jitter(Duration::from_secs(1))) => {}
-                    () = shared.draining() => {}
-                }
-                continue;
-            }
-        };
-        if claims.claims.is_empty() {
-            if errand == Errand::Probe {
-                work.report_unused();
-            }
-            drop(permit);
-            sleep_until_due(&shared, work.lane(), claims.next_due).await;
-            continue;
-        }
-        let mut first_hand = Some(permit);
-        for claim in claims.claims {
-            let hand = match first_hand.take() {
-                Some(hand) => Ok(hand),
-                None => Arc::clone(&hands).acquire_owned().await,
             };
-            let (work, shared) = (Arc::clone(&work), Arc::clone(&shared));
-            let lease = Arc::new(Lease::new(&shared, claim.id, asked_at));
-            tasks.spawn(async move {
-                let _hand = hand;
-                let lane = claim.lane;
-                tokio::select! {
-                    () = work.work(claim, Arc::clone(&lease), errand) => {}
-                    () = lease.keep() => {}
+            let asked_at = shared.clock.boot();
+            let order = match errand {
+                Errand::Ordinary => ClaimOrder::LongestDue,
+                Errand::Probe => ClaimOrder::UntriedFirst,
+            };
+            let claims = match claim(shared, W::LANE, limit, order).await {
+                Ok(claims) => claims,
+                Err(error) => {
+                    shared.note_store_error(&error);
+                    if errand == Errand::Probe {
+                        self.work.report_unused();
+                    }
+                    drop(hand);
+                    self.pause(shared, Duration::from_millis(500) + jitter(Duration::from_secs(1))).await;
+                    continue;
                 }
-                // The lane may have more to do, and a reply makes the other one due.
-                shared.wake(lane);
-            });
+            };
+            if claims.claims.is_empty() {
+                if errand == Errand::Probe {
+                    self.work.report_unused();
+                }
+                drop(hand);
+                self.sleep_until_due(shared, claims.next_due).await;
+                continue;
+            }
+            let mut first_hand = Some(hand);
+            for claim in claims.claims {
+                let hand = match first_hand.take() {
+                    Some(hand) => hand,
+                    None => match Arc::clone(&self.hands).acquire_owned().await {
+                        Ok(hand) => hand,
+                        Err(_) => return,
+                    },
+                };
+                self.give(shared, claim, hand, asked_at, errand);
+            }
         }
     }
-    while tasks.join_next().await.is_some() {}
-}
 
-async fn free_hand(shared: &Shared, hands: &Arc<Semaphore>) -> Option<tokio::sync::OwnedSemaphorePermit> {
-    tokio::select! {
-        permit = Arc::clone(hands).acquire_owned() => permit.ok(),
-        () = shared.draining() => None,
+    fn give(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        claim: Claim,
+        hand: OwnedSemaphorePermit,
+        asked_at: Duration,
+        errand: Errand,
+    ) {
+        let (worker, shared) = (Arc::clone(self), Arc::clone(shared));
+        let lease = Arc::new(Lease::new(&shared, &claim, asked_at));
+        self.tasks.spawn(async move {
+            let _hand = hand;
+            tokio::select! {
+                () = worker.work.work(&shared, claim, Arc::clone(&lease), errand) => {}
+                () = lease.keep() => {}
+                () = shared.cut_short() => {}
+            }
+            if lease.left_more.load(Ordering::Relaxed) != NOTHING_MORE {
+                shared.wake(W::LANE);
+            }
+        });
+    }
+
+    async fn free_hand(&self, shared: &Shared) -> Option<OwnedSemaphorePermit> {
+        tokio::select! {
+            permit = Arc::clone(&self.hands).acquire_owned() => permit.ok(),
+            () = self.over(shared) => None,
+        }
+    }
+
+    async fn pause(&self, shared: &Shared, span: Duration) {
+        tokio::select! {
+            () = shared.clock.sleep(span) => {}
+            () = self.over(shared) => {}
+        }
+    }
+
+    async fn sleep_until_due(&self, shared: &Shared, next_due: Option<Timestamp>) {
+        let until_due = next_due.map_or(LONGEST_SLEEP, |due| due.since(shared.clock.now()));
+        tokio::select! {
+            () = shared.woken(W::LANE) => {}
+            () = self.pause(shared, until_due.clamp(Duration::from_millis(5), LONGEST_SLEEP)) => {}
+        }
     }
 }
 
-async fn sleep_until_due(shared: &Shared, lane: Lane, next_due: Option<Timestamp>) {
-    let until_due = next_due.map_or(LONGEST_SLEEP, |due| due.since(shared.clock.now()));
-    tokio::select! {
-        () = shared.woken(lane) => {}
-        () = shared.clock.sleep(until_due.clamp(Duration::from_millis(5), LONGEST_SLEEP)) => {}
-        () = shared.draining() => {}
+impl<W: Work> Offer<W> {
+    /// What to ask the store for.
+    pub(crate) fn wanted() -> ClaimNext {
+        ClaimNext { lane: W::LANE, lease: LEASE }
+    }
+
+    /// The write gave this claim: it is worked on at once.
+    pub(crate) fn take(self, shared: &Arc<Shared>, claim: Claim) {
+        let Self { worker, hand, asked_at } = self;
+        worker.give(shared, claim, hand, asked_at, Errand::Ordinary);
     }
 }
 
 async fn claim(shared: &Shared, lane: Lane, limit: usize, order: ClaimOrder) -> Result<Claims, StoreError> {
     let request = ClaimRequest { operation: shared.ids.operation(), lane, limit, lease: LEASE, order };
-    let first = shared.store.claim(request).await;
+    let first = measure::store("claim", shared.store.claim(request)).await;
     match first {
         Err(StoreError::Unavailable(_)) => shared.store.claim(request).await,
         answer => answer,
@@ -167,9 +283,18 @@ async fn claim(shared: &Shared, lane: Lane, limit: usize, order: ClaimOrder) -> 
 pub(crate) struct Lease {
     shared: Arc<Shared>,
     claim: ClaimId,
+    /// The claim's event: what the log holds beyond it may be more work for the lane.
+    event: Seq,
+    /// The log's end when it was claimed.
+    log_end: Seq,
     /// Until when it surely holds, in milliseconds since boot; counted from before the store was asked.
     holds_until: AtomicU64,
+    /// [`NOTHING_MORE`] once it is known that the lane has nothing to do after this claim.
+    left_more: AtomicU64,
 }
+
+const PERHAPS_MORE: u64 = 0;
+const NOTHING_MORE: u64 = 1;
 
 /// The claim is somebody else's now, or may be: stop, write nothing more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,15 +303,22 @@ pub(crate) struct Lost;
 /// How a settling write ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Settled {
-    /// Done.
-    Done,
+    /// Done; with the claim that was asked for beside it, if it could be had.
+    Done(Option<Box<Claim>>),
     /// A guard did not hold; the claim is still ours.
     Guarded,
 }
 
 impl Lease {
-    fn new(shared: &Arc<Shared>, claim: ClaimId, asked_at: Duration) -> Self {
-        Self { shared: Arc::clone(shared), claim, holds_until: AtomicU64::new(millis(asked_at + LEASE)) }
+    fn new(shared: &Arc<Shared>, claim: &Claim, asked_at: Duration) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            claim: claim.id,
+            event: claim.event.seq,
+            log_end: claim.conversation.last_seq,
+            holds_until: AtomicU64::new(millis(asked_at + LEASE)),
+            left_more: AtomicU64::new(PERHAPS_MORE),
+        }
     }
 
     /// Renews for as long as it is polled; completes when the claim is gone.
@@ -228,17 +360,50 @@ impl Lease {
 
     /// Writes under the claim. Repeats the same operation while the store does not answer and the lease lasts.
     pub(crate) async fn settle(&self, guards: Vec<Guard>, effects: Vec<Effect>, then: Then) -> Result<Settled, Lost> {
-        let settle =
-            Settle { operation: self.shared.ids.operation(), claim: self.claim, guards, effects, then, next: None };
+        self.settle_and_claim(guards, effects, then, None).await
+    }
+
+    /// Like [`Lease::settle`], and claims another lane of the conversation in the same step.
+    pub(crate) async fn settle_and_claim(
+        &self,
+        guards: Vec<Guard>,
+        effects: Vec<Effect>,
+        then: Then,
+        next: Option<ClaimNext>,
+    ) -> Result<Settled, Lost> {
+        let appended = effects.iter().filter(|effect| matches!(effect, Effect::Append { .. })).count();
+        let settle = Settle { operation: self.shared.ids.operation(), claim: self.claim, guards, effects, then, next };
         loop {
-            match self.shared.store.settle(settle.clone()).await.map(|settled| settled.applied) {
-                Ok(Applied::Done { .. }) => return Ok(Settled::Done),
-                Ok(Applied::Guarded { .. }) => return Ok(Settled::Guarded),
-                Ok(Applied::LeaseLost | Applied::NotFound | Applied::Repeated { .. } | Applied::KeyReused) => {
-                    return Err(Lost);
+            match measure::store("settle", self.shared.store.settle(settle.clone())).await {
+                Ok(settled) => {
+                    return match settled.applied {
+                        Applied::Done { last_seq, .. } => {
+                            if appended > 0 {
+                                self.shared.log_grew();
+                            }
+                            if then == Then::Advance {
+                                self.note_what_is_left(last_seq, appended);
+                            }
+                            Ok(Settled::Done(settled.next))
+                        }
+                        Applied::Guarded { .. } => Ok(Settled::Guarded),
+                        Applied::Repeated { .. } | Applied::KeyReused | Applied::LeaseLost | Applied::NotFound => {
+                            Err(Lost)
+                        }
+                    };
                 }
                 Err(error) => self.wait_or_lose(&error).await?,
             }
+        }
+    }
+
+    /// The lane is done for now if its event was the log's end and since then the log grew by nothing but what this claim
+    /// itself appended. That spares a look at the store after most claims.
+    fn note_what_is_left(&self, last_seq: Seq, appended: usize) {
+        let grown = last_seq.0.saturating_sub(self.log_end.0);
+        let by_others = grown > u64::try_from(appended).unwrap_or(u64::MAX);
+        if self.event == self.log_end && !by_others {
+            self.left_more.store(NOTHING_MORE, Ordering::Relaxed);
         }
     }
 

@@ -11,19 +11,25 @@
 mod agent;
 mod delivery;
 mod desk;
+mod feed;
 mod health;
 mod inbox;
 mod keys;
 mod lane;
+mod measure;
 mod options;
 mod reply;
 mod rules;
 mod runtime;
+mod status;
+mod timers;
 mod wire;
 
 pub use agent::openai::answer::{ChatAnswer, ChatTrouble, read_chat_answer};
-pub use desk::{Change, Desk, DeskError, Readiness, Replied, RepliedMessage, Speaker};
+pub use desk::{Change, Desk, DeskError, Readiness, Repeat, Replied, RepliedMessage, Speaker};
+pub use feed::{Feed, FeedBatch, FeedItem};
 pub use options::{AgentOptions, ConnectedChannel, EngineOptions, OpenAiOptions, Protocol};
 pub use reply::{Action, BadReply, Reply, ReplyMessage, parse_reply};
 pub use runtime::{Drained, Engine, StartError};
+pub use status::{AgentView, ChannelView, ConversationsView, DaemonView, LaneView, StateView, StatusView, StoreView};
 pub use wire::{AuthorView, ContactView, ConversationView, DeadLetterView, EventView, MessageView};

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use frontdesk_model::{AccountId, Adapter, ChannelName, KindName, Secret};
 
 /// What the operator decided, checked.
+#[derive(Clone, Default)]
 pub struct EngineOptions {
     /// Where this daemon is reached from outside, without a final slash: what `reply_url` starts with.
     pub public_url: String,
@@ -23,7 +24,7 @@ pub struct AgentOptions {
     pub protocol: Protocol,
     /// Longest wait for the first byte of an answer, and between two; the whole answer may take ten times as long.
     pub timeout: Duration,
-    /// How many earlier messages go along with an event.
+    /// How many earlier messages go along with an event, as far as they fit in 256 kB together.
     pub history: usize,
     /// At most this many requests at once.
     pub concurrency: usize,

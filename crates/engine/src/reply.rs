@@ -1,6 +1,8 @@
 //! The reply format: one form for the body of a 200 and for what is posted to a conversation.
 
-use frontdesk_model::{Content, MessageId, Version};
+use std::time::Duration;
+
+use frontdesk_model::{Content, MessageId, Timestamp, Version};
 use serde::Deserialize;
 
 /// At most this many messages in one reply.
@@ -24,6 +26,8 @@ pub struct ReplyMessage {
     pub content: Content,
     /// The message it answers.
     pub reply_to: Option<MessageId>,
+    /// A note that only our side sees.
+    pub private: bool,
 }
 
 /// What a reply does besides saying something.
@@ -36,6 +40,38 @@ pub enum Action {
     },
     /// The matter is done.
     Resolve,
+    /// The conversation sleeps, unless the contact writes.
+    Snooze {
+        /// Until then: later than now, at most a year from now.
+        until: Timestamp,
+    },
+}
+
+/// A conversation sleeps no longer than this.
+const LONGEST_SNOOZE: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// Whether a conversation may sleep until then.
+///
+/// # Errors
+/// Why not, in a sentence.
+pub(crate) fn check_snooze(until: Timestamp, now: Timestamp) -> Result<(), String> {
+    if until <= now {
+        return Err("snooze: until is not in the future".into());
+    }
+    if until > now.plus(LONGEST_SNOOZE) {
+        return Err("snooze: until is more than a year away".into());
+    }
+    Ok(())
+}
+
+impl Reply {
+    /// Whether its moments can be used.
+    pub(crate) fn check_moments(&self, now: Timestamp) -> Result<(), String> {
+        self.actions.iter().try_for_each(|action| match action {
+            Action::Snooze { until } => check_snooze(*until, now),
+            Action::Handoff { .. } | Action::Resolve => Ok(()),
+        })
+    }
 }
 
 /// A body is not a reply; the sentence says what is wrong and names no content.
@@ -100,6 +136,8 @@ struct RawMessage {
     text: Option<String>,
     markdown: Option<String>,
     reply_to: Option<MessageId>,
+    #[serde(default)]
+    private: bool,
 }
 
 #[derive(Deserialize)]
@@ -107,6 +145,7 @@ struct RawMessage {
 enum RawAction {
     Handoff { reason: Option<String> },
     Resolve {},
+    Snooze { until: Timestamp },
 }
 
 impl RawReply {
@@ -115,7 +154,7 @@ impl RawReply {
         if self.route.is_some_and(|route| route.iter().any(|stop| stop != "origin")) {
             return Err(form("route: only \"origin\" is known; leave route out"));
         }
-        let alone = RawMessage { text: self.text, markdown: self.markdown, reply_to: self.reply_to };
+        let alone = RawMessage { text: self.text, markdown: self.markdown, reply_to: self.reply_to, private: false };
         let has_alone = alone.text.is_some() || alone.markdown.is_some() || alone.reply_to.is_some();
         let raw_messages = match (has_alone, self.messages) {
             (true, Some(_)) => {
@@ -137,6 +176,7 @@ impl RawReply {
             .map(|action| match action {
                 RawAction::Handoff { reason } => Action::Handoff { reason },
                 RawAction::Resolve {} => Action::Resolve,
+                RawAction::Snooze { until } => Action::Snooze { until },
             })
             .collect();
         Ok(Reply { if_version: self.if_version, messages, actions })
@@ -155,6 +195,6 @@ impl RawMessage {
         if content.source().trim().is_empty() {
             return Err(BadReply::Form(format!("messages[{at}]: says nothing; leave it out")));
         }
-        Ok(ReplyMessage { content, reply_to: self.reply_to })
+        Ok(ReplyMessage { content, reply_to: self.reply_to, private: self.private })
     }
 }

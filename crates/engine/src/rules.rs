@@ -1,5 +1,7 @@
 //! What each situation does to a conversation, as effects. The domain's rules stand here and nowhere else.
 
+use std::time::Duration;
+
 use frontdesk_model::{
     Accepted, Attention, Author, ChannelName, CommitInbound, Contact, Conversation, DeadLetter, DeliveryStatus,
     Direction, Effect, Envelope, Event, EventBody, Identity, Lane, Message, MessageId, NewConversation, Owner,
@@ -10,6 +12,7 @@ use crate::{
     desk::Change,
     keys::{Ids, Keys},
     reply::{Action, Reply},
+    runtime::Shared,
 };
 
 /// Whose words or wishes these are.
@@ -47,6 +50,8 @@ pub(crate) struct Arrival<'a> {
     pub(crate) thread: ThreadKey,
     /// Who answers a new conversation.
     pub(crate) first_owner: Owner,
+    /// How soon the agent should answer.
+    pub(crate) answer_within: Option<Duration>,
 }
 
 impl Arrival<'_> {
@@ -86,6 +91,7 @@ impl Arrival<'_> {
             Effect::PutParticipant(contact),
             Effect::SetChannel(self.channel.clone()),
             Effect::SetStatusIf { from: vec![Status::Pending, Status::Resolved], to: Status::Open },
+            Effect::SetSnooze(None),
             Effect::BumpVersion,
             Effect::Append {
                 id: self.ids.event(self.now, partition),
@@ -97,6 +103,8 @@ impl Arrival<'_> {
         ];
         if waits_for_answer {
             effects.push(Effect::MarkUnanswered);
+            let answer_by = self.answer_within.map(|span| self.now.plus(span));
+            effects.extend(answer_by.map(|at| Effect::StartAnswerBy { only_if_owner: Owner::Agent, at }));
         }
         (CommitInbound { thread: self.thread, dedupe, message: accepted.message, new, effects, claim: None }, accepted)
     }
@@ -131,20 +139,40 @@ pub(crate) enum Fetched {
     Yes,
 }
 
+/// What of a conversation a reply answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answers {
+    /// Everything up to here, also when it says nothing.
+    Through(Seq),
+    /// Everything there is, if it says something.
+    WhatThereIs,
+    /// Nothing: the answer is still to come.
+    Nothing,
+}
+
 impl ReplyRules<'_> {
-    /// The reply counts. `answers`: the event it answers, when it came as an answer to one.
-    pub(crate) fn accepted(&self, reply: &Reply, voice: &Voice, answers: Option<Seq>) -> Vec<Effect> {
+    /// The reply counts.
+    pub(crate) fn accepted(&self, reply: &Reply, voice: &Voice, answers: Answers) -> Vec<Effect> {
         let (status, wakes) = match self.fetched {
             Fetched::No => (DeliveryStatus::Queued, vec![Wake { lane: Lane::Deliver, only_if_owner: None }]),
             Fetched::Yes => (DeliveryStatus::Sent, Vec::new()),
         };
         let mut effects = self.append_messages(reply, voice, status, &wakes);
-        if !reply.messages.is_empty() {
-            effects.push(Effect::AnsweredThrough(answers));
+        let speaks = reply.messages.iter().any(|message| !message.private);
+        match answers {
+            Answers::Through(seq) => effects.push(Effect::AnsweredThrough(Some(seq))),
+            Answers::WhatThereIs if speaks => effects.push(Effect::AnsweredThrough(None)),
+            Answers::WhatThereIs | Answers::Nothing => {}
         }
-        if matches!(voice, Voice::Teammate(_)) {
-            effects.push(Effect::BumpVersion);
-            effects.extend(self.taken_over(voice));
+        if speaks {
+            effects.push(Effect::NoteAnswered(self.now));
+            match voice {
+                Voice::Teammate(_) => {
+                    effects.push(Effect::BumpVersion);
+                    effects.extend(self.taken_over(voice));
+                }
+                Voice::Agent | Voice::System => effects.push(Effect::ClearAttentionIf(Attention::Fallback)),
+            }
         }
         effects.extend(self.actions(reply.actions.iter(), voice));
         effects
@@ -162,6 +190,15 @@ impl ReplyRules<'_> {
         effects
     }
 
+    /// Announces the moments that the reply's actions set.
+    pub(crate) fn set_timers(reply: &Reply, shared: &Shared) {
+        for action in &reply.actions {
+            if let Action::Snooze { until } = action {
+                shared.timer_at(*until);
+            }
+        }
+    }
+
     fn append_messages(&self, reply: &Reply, voice: &Voice, status: DeliveryStatus, wakes: &[Wake]) -> Vec<Effect> {
         let partition = self.conversation.id.partition();
         let message = |said: &crate::ReplyMessage| Message {
@@ -171,7 +208,7 @@ impl ReplyRules<'_> {
             external_id: None,
             content: said.content.clone(),
             reply_to: said.reply_to,
-            private: false,
+            private: said.private,
             auto_generated: false,
             sent_at: Some(self.now),
             received_at: self.now,
@@ -183,8 +220,8 @@ impl ReplyRules<'_> {
                 id: self.ids.event(self.now, partition),
                 at: self.now,
                 body: EventBody::MessageCreated { message: message(said) },
-                wakes: wakes.to_vec(),
-                status: Some(status),
+                wakes: if said.private { Vec::new() } else { wakes.to_vec() },
+                status: (!said.private).then_some(status),
             })
             .collect()
     }
@@ -193,7 +230,8 @@ impl ReplyRules<'_> {
     fn taken_over(&self, voice: &Voice) -> Vec<Effect> {
         let mut effects = vec![Effect::SetOwner(Owner::Desk), Effect::SetAttention(None)];
         if self.conversation.owner != Owner::Desk || self.conversation.attention.is_some() {
-            effects.push(self.noted(voice, self.conversation.status, Owner::Desk, None, None));
+            let now = Standing { owner: Owner::Desk, attention: None, ..self.standing() };
+            effects.push(self.noted(voice, now, None));
         }
         effects.push(Effect::AgentFollowsTail);
         effects
@@ -201,37 +239,39 @@ impl ReplyRules<'_> {
 
     /// What the actions come to together, noted once.
     fn actions<'r>(&self, actions: impl Iterator<Item = &'r Action>, voice: &Voice) -> Vec<Effect> {
-        let Conversation { mut status, mut owner, mut attention, .. } = *self.conversation;
-        let (mut effects, mut tail, mut why) = (Vec::new(), None, None);
+        let mut now = self.standing();
+        let (mut effects, mut tail, mut why) = (Vec::new(), Vec::new(), None);
         for action in actions {
             match action {
                 Action::Handoff { reason } => {
-                    (owner, attention) = (Owner::Desk, Some(Attention::Handoff));
+                    (now.owner, now.attention) = (Owner::Desk, Some(Attention::Handoff));
                     why = reason.clone().or(why);
-                    effects.extend([Effect::SetOwner(owner), Effect::SetAttention(attention)]);
-                    tail = Some(Effect::AgentFollowsTail);
+                    effects.extend([Effect::SetOwner(now.owner), Effect::SetAttention(now.attention)]);
+                    tail = vec![Effect::AgentFollowsTail, Effect::SetAnswerBy(None)];
                 }
                 Action::Resolve => {
-                    status = Status::Resolved;
-                    effects.push(Effect::SetStatus(status));
+                    (now.status, now.snoozed_until) = (Status::Resolved, None);
+                    effects.extend([Effect::SetStatus(now.status), Effect::SetSnooze(None)]);
+                }
+                Action::Snooze { until } => {
+                    (now.status, now.snoozed_until) = (Status::Pending, Some(*until));
+                    effects.extend([Effect::SetStatus(now.status), Effect::SetSnooze(now.snoozed_until)]);
                 }
             }
         }
         if !effects.is_empty() {
-            effects.push(self.noted(voice, status, owner, attention, why));
+            effects.push(self.noted(voice, now, why));
         }
         effects.extend(tail);
         effects
     }
 
-    fn noted(
-        &self,
-        voice: &Voice,
-        status: Status,
-        owner: Owner,
-        attention: Option<Attention>,
-        reason: Option<String>,
-    ) -> Effect {
+    fn standing(&self) -> Standing {
+        Standing::of(self.conversation)
+    }
+
+    fn noted(&self, voice: &Voice, now: Standing, reason: Option<String>) -> Effect {
+        let Standing { status, owner, attention, assignee, snoozed_until } = now;
         Effect::Append {
             id: self.ids.event(self.now, self.conversation.id.partition()),
             at: self.now,
@@ -240,8 +280,8 @@ impl ReplyRules<'_> {
                 status,
                 owner,
                 attention,
-                assignee: self.conversation.assignee.clone(),
-                snoozed_until: self.conversation.snoozed_until,
+                assignee,
+                snoozed_until,
                 reason,
             },
             wakes: Vec::new(),
@@ -250,41 +290,120 @@ impl ReplyRules<'_> {
     }
 }
 
-/// Somebody changes status, owner or attention. Empty when everything is so already.
+/// What an update of a conversation is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Standing {
+    status: Status,
+    owner: Owner,
+    attention: Option<Attention>,
+    assignee: Option<String>,
+    snoozed_until: Option<Timestamp>,
+}
+
+impl Standing {
+    fn of(conversation: &Conversation) -> Self {
+        Self {
+            status: conversation.status,
+            owner: conversation.owner,
+            attention: conversation.attention,
+            assignee: conversation.assignee.clone(),
+            snoozed_until: conversation.snoozed_until,
+        }
+    }
+}
+
+/// A snooze is over.
+pub(crate) fn woken_up(ids: &Ids, now: Timestamp, conversation: &Conversation) -> Vec<Effect> {
+    let rules = ReplyRules { ids, now, conversation, fetched: Fetched::No };
+    let status = if conversation.status == Status::Pending { Status::Open } else { conversation.status };
+    let awake = Standing { status, snoozed_until: None, ..Standing::of(conversation) };
+    vec![
+        Effect::SetSnooze(None),
+        Effect::SetStatusIf { from: vec![Status::Pending], to: Status::Open },
+        rules.noted(&Voice::System, awake, Some("the snooze is over".into())),
+    ]
+}
+
+/// The agent has let the moment pass: the desk is asked to look. Nothing else changes; the agent may still answer.
+pub(crate) fn not_answered(ids: &Ids, now: Timestamp, conversation: &Conversation) -> Vec<Effect> {
+    let mut effects = vec![Effect::SetAnswerBy(None)];
+    let waits = conversation.owner == Owner::Agent && conversation.unanswered_from.is_some();
+    if waits && conversation.attention.is_none() {
+        let rules = ReplyRules { ids, now, conversation, fetched: Fetched::No };
+        let shown = Standing { attention: Some(Attention::Fallback), ..Standing::of(conversation) };
+        effects.push(Effect::AddAttention(Attention::Fallback));
+        effects.push(rules.noted(&Voice::System, shown, Some("the agent has not answered in time".into())));
+    }
+    effects
+}
+
+/// Somebody changes status, owner, assignee, attention or snooze. Empty when everything is so already.
 pub(crate) fn changed(
     ids: &Ids,
     now: Timestamp,
     conversation: &Conversation,
     change: &Change,
     voice: &Voice,
+    answer_within: Option<Duration>,
 ) -> Vec<Effect> {
-    let status = change.status.unwrap_or(conversation.status);
-    let owner = change.owner.unwrap_or(conversation.owner);
-    let handed_back = owner == Owner::Agent && conversation.owner == Owner::Desk;
-    let attention = if change.clear_attention || handed_back { None } else { conversation.attention };
-    if (status, owner, attention) == (conversation.status, conversation.owner, conversation.attention) {
+    let before = Standing::of(conversation);
+    let mut after = before.clone();
+    if let Some(status) = change.status {
+        (after.status, after.snoozed_until) = (status, None);
+    }
+    if let Some(snooze) = change.snoozed_until {
+        after.snoozed_until = snooze;
+        match (snooze, change.status) {
+            (Some(_), None) => after.status = Status::Pending,
+            (None, None) if before.snoozed_until.is_some() && before.status == Status::Pending => {
+                after.status = Status::Open;
+            }
+            _ => {}
+        }
+    }
+    after.owner = change.owner.unwrap_or(before.owner);
+    if let Some(assignee) = &change.assignee {
+        after.assignee.clone_from(assignee);
+    }
+    let handed_back = after.owner == Owner::Agent && before.owner == Owner::Desk;
+    if change.clear_attention || handed_back {
+        after.attention = None;
+    }
+    if after == before {
         return Vec::new();
     }
-    let rules = ReplyRules { ids, now, conversation, fetched: Fetched::No };
     // Only what changes is written: the agent may change the rest at the same time without moving the version.
     let mut effects = Vec::new();
-    if status != conversation.status {
-        effects.push(Effect::SetStatus(status));
+    if after.status != before.status {
+        effects.push(Effect::SetStatus(after.status));
     }
-    if owner != conversation.owner {
-        effects.push(Effect::SetOwner(owner));
+    if after.snoozed_until != before.snoozed_until {
+        effects.push(Effect::SetSnooze(after.snoozed_until));
     }
-    if attention != conversation.attention {
-        effects.push(Effect::SetAttention(attention));
+    if after.owner != before.owner {
+        effects.push(Effect::SetOwner(after.owner));
     }
-    let moves_version = (status, owner) != (conversation.status, conversation.owner);
+    if after.assignee != before.assignee {
+        effects.push(Effect::SetAssignee(after.assignee.clone()));
+    }
+    if after.attention != before.attention {
+        effects.push(Effect::SetAttention(after.attention));
+    }
+    let moves_version = (after.status, after.owner) != (before.status, before.owner);
     if moves_version && *voice != Voice::Agent {
         effects.push(Effect::BumpVersion);
     }
-    effects.push(rules.noted(voice, status, owner, attention, None));
+    let owner = after.owner;
+    let rules = ReplyRules { ids, now, conversation, fetched: Fetched::No };
+    effects.push(rules.noted(voice, after, None));
     match owner {
-        Owner::Agent if handed_back => effects.push(Effect::RewindAgentToUnanswered),
-        Owner::Desk if conversation.owner == Owner::Agent => effects.push(Effect::AgentFollowsTail),
+        Owner::Agent if handed_back => {
+            effects.push(Effect::RewindAgentToUnanswered);
+            effects.push(Effect::SetAnswerBy(answer_within.map(|span| now.plus(span))));
+        }
+        Owner::Desk if before.owner == Owner::Agent => {
+            effects.extend([Effect::AgentFollowsTail, Effect::SetAnswerBy(None)]);
+        }
         _ => {}
     }
     effects
@@ -297,6 +416,8 @@ pub(crate) struct DeadWork<'a> {
     pub(crate) conversation: &'a Conversation,
     pub(crate) lane: Lane,
     pub(crate) event: &'a Event,
+    /// Where the batch began that ends with the event, if there is one.
+    pub(crate) batch_from: Option<Seq>,
     pub(crate) reason: String,
     pub(crate) attempts: u32,
 }
@@ -307,20 +428,15 @@ impl DeadWork<'_> {
         let rules = ReplyRules { ids: self.ids, now: self.now, conversation: self.conversation, fetched: Fetched::No };
         // A handoff says more than a dead letter; it stays.
         let attention = Some(self.conversation.attention.unwrap_or(Attention::DeadLetter));
-        let noted = rules.noted(
-            &Voice::System,
-            self.conversation.status,
-            self.conversation.owner,
-            attention,
-            Some(self.reason.clone()),
-        );
+        let shown = Standing { attention, ..Standing::of(self.conversation) };
+        let noted = rules.noted(&Voice::System, shown, Some(self.reason.clone()));
         let letter = DeadLetter {
             id: self.ids.dead_letter(self.now, self.conversation.id.partition()),
             conversation: self.conversation.id,
             lane: self.lane,
             seq: self.event.seq,
             event: self.event.id,
-            batch_from: None,
+            batch_from: self.batch_from,
             channel: self.conversation.channel.clone(),
             reason: self.reason,
             attempts: self.attempts,
@@ -355,6 +471,14 @@ pub(crate) fn delivered(
             status: None,
         },
     ]
+}
+
+/// Everything said among these effects, notes too, which have no status.
+pub(crate) fn said_in(effects: &[Effect]) -> impl Iterator<Item = (MessageId, Option<DeliveryStatus>)> {
+    effects.iter().filter_map(|effect| match effect {
+        Effect::Append { body: EventBody::MessageCreated { message }, status, .. } => Some((message.id, *status)),
+        _ => None,
+    })
 }
 
 /// The outbound messages among these effects.

@@ -2,8 +2,8 @@
 
 use frontdesk_model::{
     Attention, Author, Capabilities, Contact, ContactId, Conversation, ConversationId, DeadLetter, DeadLetterId,
-    DeliveryStatus, Direction, Event, EventBody, EventId, Identity, Lane, MessageId, MessageRecord, Owner, Seq, Status,
-    TextUnit, Timestamp, Version,
+    DeliveryStatus, Direction, Event, EventBody, EventId, Identity, Lane, LoggedChange, MessageId, MessageRecord,
+    Owner, Seq, Status, TextUnit, Timestamp, Version,
 };
 use serde::Serialize;
 
@@ -16,6 +16,7 @@ pub struct ConversationView<'a> {
     owner: Owner,
     assignee: Option<&'a str>,
     attention: Option<Attention>,
+    snoozed_until: Option<Timestamp>,
     channel: &'a str,
     kind: &'a str,
     thread: &'a str,
@@ -32,8 +33,9 @@ impl<'a> From<&'a Conversation> for ConversationView<'a> {
             version: of.version,
             status: of.status,
             owner: of.owner,
-            assignee: None,
+            assignee: of.assignee.as_deref(),
             attention: of.attention,
+            snoozed_until: of.snoozed_until,
             channel: of.channel.as_str(),
             kind: of.thread.kind.as_str(),
             thread: of.thread.thread.as_str(),
@@ -42,6 +44,13 @@ impl<'a> From<&'a Conversation> for ConversationView<'a> {
             created_at: of.created_at,
             updated_at: of.updated_at,
         }
+    }
+}
+
+impl ConversationView<'_> {
+    /// As it was at another version.
+    pub(crate) fn as_of(self, version: Version) -> Self {
+        Self { version, ..self }
     }
 }
 
@@ -94,6 +103,8 @@ pub struct MessageView<'a> {
     markdown: Option<&'a str>,
     reply_to: Option<MessageId>,
     attachments: [(); 0],
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    private: bool,
     auto_generated: bool,
     authenticated: &'static str,
     sent_at: Option<Timestamp>,
@@ -124,6 +135,7 @@ impl<'a> MessageView<'a> {
             markdown,
             reply_to: message.reply_to,
             attachments: [],
+            private: message.private,
             auto_generated: message.auto_generated,
             authenticated: "none",
             sent_at: message.sent_at,
@@ -148,8 +160,21 @@ pub struct EventView<'a> {
 #[serde(rename_all = "snake_case")]
 enum EventDataView<'a> {
     Message(Box<MessageView<'a>>),
-    Delivery { message_id: MessageId, status: DeliveryStatus, parts: u16, error: Option<&'a str> },
-    Conversation { by: &'a str, status: Status, owner: Owner, attention: Option<Attention>, reason: Option<&'a str> },
+    Delivery {
+        message_id: MessageId,
+        status: DeliveryStatus,
+        parts: u16,
+        error: Option<&'a str>,
+    },
+    Conversation {
+        by: &'a str,
+        status: Status,
+        owner: Owner,
+        assignee: Option<&'a str>,
+        attention: Option<Attention>,
+        snoozed_until: Option<Timestamp>,
+        reason: Option<&'a str>,
+    },
 }
 
 impl<'a> From<&'a Event> for EventView<'a> {
@@ -164,12 +189,14 @@ impl<'a> From<&'a Event> for EventView<'a> {
                 parts: *parts,
                 error: error.as_deref(),
             },
-            EventBody::ConversationUpdated { by, status, owner, attention, reason, .. } => {
+            EventBody::ConversationUpdated { by, status, owner, attention, assignee, snoozed_until, reason } => {
                 EventDataView::Conversation {
                     by,
                     status: *status,
                     owner: *owner,
+                    assignee: assignee.as_deref(),
                     attention: *attention,
+                    snoozed_until: *snoozed_until,
                     reason: reason.as_deref(),
                 }
             }
@@ -208,6 +235,90 @@ impl<'a> From<&'a DeadLetter> for DeadLetterView<'a> {
     }
 }
 
+/// An event of the change stream: the agent's envelope, without what only the agent may have.
+#[derive(Debug, Serialize)]
+pub(crate) struct ChangeView<'a> {
+    #[serde(rename = "type")]
+    pub(crate) kind: &'static str,
+    id: EventId,
+    timestamp: Timestamp,
+    data: ChangeDataView<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct ChangeDataView<'a> {
+    seq: Seq,
+    conversation: ConversationView<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contact: Option<ContactView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<MessageView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: Option<DeliveryView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    change: Option<UpdateView<'a>>,
+}
+
+/// What became of an outbound message.
+#[derive(Debug, Serialize)]
+struct DeliveryView<'a> {
+    message_id: MessageId,
+    status: DeliveryStatus,
+    parts: u16,
+    error: Option<&'a str>,
+}
+
+/// Who changed the conversation to what.
+#[derive(Debug, Serialize)]
+struct UpdateView<'a> {
+    by: &'a str,
+    status: Status,
+    owner: Owner,
+    assignee: Option<&'a str>,
+    attention: Option<Attention>,
+    snoozed_until: Option<Timestamp>,
+    reason: Option<&'a str>,
+}
+
+impl<'a> From<&'a LoggedChange> for ChangeView<'a> {
+    fn from(of: &'a LoggedChange) -> Self {
+        let event = &of.event;
+        let mut data = ChangeDataView {
+            seq: event.seq,
+            conversation: (&of.conversation).into(),
+            contact: of.contact.as_ref().map(Into::into),
+            message: None,
+            delivery: None,
+            change: None,
+        };
+        match &event.body {
+            EventBody::MessageCreated { message } => {
+                data.message = Some(MessageView::new(message, event.seq, of.status));
+            }
+            EventBody::DeliveryUpdated { message_id, status, parts, error } => {
+                data.delivery = Some(DeliveryView {
+                    message_id: *message_id,
+                    status: *status,
+                    parts: *parts,
+                    error: error.as_deref(),
+                });
+            }
+            EventBody::ConversationUpdated { by, status, owner, attention, assignee, snoozed_until, reason } => {
+                data.change = Some(UpdateView {
+                    by,
+                    status: *status,
+                    owner: *owner,
+                    assignee: assignee.as_deref(),
+                    attention: *attention,
+                    snoozed_until: *snoozed_until,
+                    reason: reason.as_deref(),
+                });
+            }
+        }
+        Self { kind: event.body.kind(), id: event.id, timestamp: event.at, data }
+    }
+}
+
 /// What is posted to the agent endpoint.
 #[derive(Debug, Serialize)]
 pub(crate) struct AgentEvent<'a> {
@@ -227,7 +338,7 @@ pub(crate) struct AgentEventData<'a> {
     pub(crate) contact: Option<ContactView<'a>>,
     pub(crate) message: MessageView<'a>,
     pub(crate) history: Vec<MessageView<'a>>,
-    pub(crate) coalesced: [(); 0],
+    pub(crate) coalesced: Vec<MessageView<'a>>,
     #[serde(skip_serializing_if = "<[MessageId]>::is_empty")]
     pub(crate) discarded: &'a [MessageId],
     pub(crate) capabilities: Option<CapabilitiesView>,

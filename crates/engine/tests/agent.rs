@@ -120,6 +120,7 @@ async fn an_event_that_alone_fails_becomes_a_dead_letter_and_the_conversation_go
     .await;
     let world = world(&agent).await;
     let poisoned = world.write("bad", "1", "poison").await;
+    let start = world.clock.now();
     let count = AtomicUsize::new(0);
     world
         .advance_until(SECOND, "a dead letter", || async {
@@ -131,6 +132,8 @@ async fn an_event_that_alone_fails_becomes_a_dead_letter_and_the_conversation_go
             !world.dead_letters().await.is_empty()
         })
         .await;
+    let took = world.clock.now().since(start);
+    assert!(took >= 120 * SECOND && took <= 150 * SECOND, "the conversation behind it waited {took:?}");
     let letter = &world.dead_letters().await[0];
     assert_eq!((letter.conversation, letter.lane, letter.seq), (poisoned.conversation, Lane::Agent, Seq(1)));
     assert!(letter.attempts >= 5, "{} attempts", letter.attempts);
@@ -267,7 +270,7 @@ async fn a_reply_after_a_take_over_is_discarded_but_its_handoff_holds() {
     seen.notified().await;
     let mia = Speaker::Teammate { name: "Mia".into() };
     let reply = frontdesk_engine::parse_reply(br#"{"text": "Mia here"}"#).unwrap();
-    world.desk.reply(id, reply, mia).await.unwrap();
+    world.desk.reply(id, reply, mia, None).await.unwrap();
     gate.add_permits(1);
     world.until("the late reply is recorded", || async { world.messages(id).await.len() == 3 }).await;
     let messages = world.messages(id).await;
@@ -291,7 +294,7 @@ async fn handed_back_the_agent_starts_at_the_first_unanswered_message() {
     world.write("t", "2", "two").await;
     world
         .desk
-        .reply(id, frontdesk_engine::parse_reply(br#"{"text": "Mia here"}"#).unwrap(), mia.clone())
+        .reply(id, frontdesk_engine::parse_reply(br#"{"text": "Mia here"}"#).unwrap(), mia.clone(), None)
         .await
         .unwrap();
     world.write("t", "3", "three").await;
@@ -303,8 +306,8 @@ async fn handed_back_the_agent_starts_at_the_first_unanswered_message() {
     assert_eq!(heard, ["one", "three", "four"]);
 }
 
-#[tokio::test]
-async fn after_410_nothing_is_posted_until_the_next_start_and_nothing_is_lost() {
+/// An agent that answers 410 until the switch is thrown, and a world that has been told so.
+async fn stopped_agent() -> (FarEnd, Arc<AtomicBool>, World) {
     let gone = Arc::new(AtomicBool::new(true));
     let switch = Arc::clone(&gone);
     let agent = FarEnd::start(move |_: &Received| {
@@ -313,16 +316,38 @@ async fn after_410_nothing_is_posted_until_the_next_start_and_nothing_is_lost() 
     .await;
     let world = world(&agent).await;
     world.write("t", "1", "one").await;
-    agent.wait_for(1).await;
+    world
+        .until("the agent counts as stopped", || async {
+            serde_json::to_value(world.desk.status().await.unwrap()).unwrap()["agent"]["state"] == "stopped"
+        })
+        .await;
     world.write("u", "1", "two").await;
     let start = world.clock.now();
     world
         .advance_until(30 * SECOND, "an hour", || async { world.clock.now().since(start) > Duration::from_secs(3600) })
         .await;
     assert_eq!(agent.requests().len(), 1);
+    (agent, gone, world)
+}
+
+#[tokio::test]
+async fn after_410_nothing_is_posted_until_the_next_start_and_nothing_is_lost() {
+    let (_agent, gone, world) = stopped_agent().await;
     gone.store(false, Ordering::SeqCst);
     let world = world.crash_and_restart().await;
     world.channel.sends(2).await;
+}
+
+#[tokio::test]
+async fn after_410_the_operator_resumes_the_agent_and_everything_that_waited_goes_on() {
+    let (agent, gone, world) = stopped_agent().await;
+    gone.store(false, Ordering::SeqCst);
+    world.desk.resume_agent().await.unwrap();
+    world.channel.sends(2).await;
+    assert_eq!(agent.requests().len(), 3);
+    let status = serde_json::to_value(world.desk.status().await.unwrap()).unwrap();
+    assert_eq!(status["agent"]["state"], "well");
+    assert_eq!(status["unwell"], json!([]));
 }
 
 #[tokio::test]

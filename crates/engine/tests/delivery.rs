@@ -19,7 +19,7 @@ async fn world(channel: &Arc<Channel>) -> World {
 async fn say(world: &World, conversation: ConversationId, text: &str) -> MessageId {
     let reply = parse_reply(serde_json::json!({ "text": text }).to_string().as_bytes()).unwrap();
     let mia = Speaker::Teammate { name: "Mia".into() };
-    world.desk.reply(conversation, reply, mia).await.unwrap().messages[0].id
+    world.desk.reply(conversation, reply, mia, None).await.unwrap().messages[0].id
 }
 
 fn retry(scope: Scope) -> Outcome {
@@ -217,9 +217,9 @@ async fn a_stale_version_and_a_taken_over_conversation_refuse_a_posted_reply() {
     let id = world.write("t", "1", "hello").await.conversation;
     let stale = parse_reply(br#"{"text": "a", "if_version": 7}"#).unwrap();
     let mia = Speaker::Teammate { name: "Mia".into() };
-    let refused = world.desk.reply(id, stale, mia).await;
+    let refused = world.desk.reply(id, stale, mia, None).await;
     assert_eq!(refused, Err(DeskError::VersionConflict { version: Version(1) }));
-    let refused = world.desk.reply(id, parse_reply(br#"{"text": "a"}"#).unwrap(), Speaker::Agent).await;
+    let refused = world.desk.reply(id, parse_reply(br#"{"text": "a"}"#).unwrap(), Speaker::Agent, None).await;
     assert_eq!(refused, Err(DeskError::TakenOver { version: Version(1) }), "without an agent the desk owns it");
     assert_eq!(world.messages(id).await.len(), 1);
     assert!(channel.sent().is_empty());

@@ -6,7 +6,7 @@ use frontdesk_model::{Content, Version};
 use proptest::prelude::*;
 
 fn says(content: Content) -> ReplyMessage {
-    ReplyMessage { content, reply_to: None }
+    ReplyMessage { content, reply_to: None, private: false }
 }
 
 fn text(text: &str) -> Content {
@@ -51,10 +51,10 @@ fn what_is_not_a_reply_is_named_without_repeating_it() {
         "{\"text\":[\"canary\"]}",
         "{\"text\":5}",
         "{\"messages\":[{}]}",
-        "{\"messages\":[{\"text\":\"a\",\"private\":true}]}",
+        "{\"messages\":[{\"text\":\"a\",\"private\":\"canary\"}]}",
         "{\"messages\":[{\"text\":\"a\"}],\"text\":\"b\"}",
         "{\"route\":[\"email\"],\"text\":\"a\"}",
-        "{\"actions\":[{\"type\":\"snooze\",\"until\":\"2026-01-05T10:00:00Z\"}]}",
+        "{\"actions\":[{\"type\":\"snooze\",\"until\":\"canary\"}]}",
         "{\"if_version\":-1}",
         "{\"if_version\":\"canary\"}",
     ];

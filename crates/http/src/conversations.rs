@@ -5,9 +5,12 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use frontdesk_engine::{BadReply, ConversationView, EventView, MessageView, Speaker, parse_reply};
-use frontdesk_model::{Attention, ChannelName, Conversation, ConversationFilter, ConversationId, Page, Status};
+use frontdesk_engine::{BadReply, ConversationView, DeskError, EventView, MessageView, Repeat, Speaker, parse_reply};
+use frontdesk_model::{
+    Attention, ChannelName, Conversation, ConversationFilter, ConversationId, EventId, Page, Status,
+};
 use http::{HeaderMap, StatusCode, Uri};
+use sha2::{Digest, Sha256};
 
 use crate::{
     Scope,
@@ -117,7 +120,7 @@ pub(crate) async fn reply(
     request: Request,
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
-    let (id, speaker) = replier(&api, &path, &head.headers).await?;
+    let (id, speaker, event) = replier(&api, &path, &head.headers).await?;
     query::none(head.uri.query())?;
     if head.headers.contains_key("idempotency-key") {
         // Ignoring it would let a repeat say everything twice, against the sender's trust.
@@ -126,20 +129,29 @@ pub(crate) async fn reply(
         ));
     }
     body::must_be_json(&head.headers)?;
-    let reply = read_reply(body, &api).await?;
-    let replied = api.desk.reply(id, reply, speaker).await?;
+    let (reply, fingerprint) = read_reply(body, &api).await?;
+    // A reply token is made for one event, and one event has one reply: asked again after a crash, the agent says it again.
+    let repeat = event.map(|event| Repeat { key: event.to_string(), by: "event".to_owned(), fingerprint });
+    let replied = match api.desk.reply(id, reply, speaker, repeat).await {
+        Err(DeskError::KeyReused) if event.is_some() => Err(DeskError::AlreadyAnswered),
+        answer => answer,
+    }?;
     Ok(json(StatusCode::ACCEPTED, &replied))
 }
 
 /// Who replies, known before any of the body is read.
-async fn replier(api: &Api, path: &PathParams, headers: &HeaderMap) -> Result<(ConversationId, Speaker), Problem> {
+async fn replier(
+    api: &Api,
+    path: &PathParams,
+    headers: &HeaderMap,
+) -> Result<(ConversationId, Speaker, Option<EventId>), Problem> {
     if let Shown::Bearer(token) = auth::shown(headers)
         && auth::is_reply_token(token)
         && api.tokens.find(token).is_none()
     {
         let id = path_id(path)?;
-        if api.desk.reply_token_opens(token, id) {
-            return Ok((id, Speaker::Agent));
+        if let Some(event) = api.desk.reply_token_opens(token, id) {
+            return Ok((id, Speaker::Agent, Some(event)));
         }
         return Err(Problem::new(
             ProblemKind::Unauthorized,
@@ -149,11 +161,13 @@ async fn replier(api: &Api, path: &PathParams, headers: &HeaderMap) -> Result<(C
     let access = api.caller(headers, READERS)?;
     let id = path_id(path)?;
     guard(api, access, id).await?;
-    Ok((id, access.speaker()))
+    Ok((id, access.speaker(), None))
 }
 
-async fn read_reply(body: Body, api: &Api) -> Result<frontdesk_engine::Reply, Problem> {
+/// The reply, and what it says as a hash.
+async fn read_reply(body: Body, api: &Api) -> Result<(frontdesk_engine::Reply, [u8; 32]), Problem> {
     let body = body::read(body, MAX_BODY, api.limits.body_time).await?;
+    let fingerprint = Sha256::digest(&body).into();
     let reply = parse_reply(&body).map_err(|error| match error {
         BadReply::NotJson(_) => Problem::new(ProblemKind::InvalidJson, error.to_string()),
         BadReply::Form(detail) => invalid(detail),
@@ -161,7 +175,7 @@ async fn read_reply(body: Body, api: &Api) -> Result<frontdesk_engine::Reply, Pr
     if reply.messages.is_empty() && reply.actions.is_empty() {
         return Err(invalid("the reply says and does nothing; write text, markdown, messages or actions"));
     }
-    Ok(reply)
+    Ok((reply, fingerprint))
 }
 
 /// The conversation, if the caller may see it.
@@ -204,7 +218,8 @@ fn read_attention(value: &str) -> Result<Attention, Problem> {
     match value {
         "dead_letter" => Ok(Attention::DeadLetter),
         "handoff" => Ok(Attention::Handoff),
-        _ => Err(query::not_one_of("attention", &["dead_letter", "handoff"])),
+        "fallback" => Ok(Attention::Fallback),
+        _ => Err(query::not_one_of("attention", &["dead_letter", "handoff", "fallback"])),
     }
 }
 

@@ -87,6 +87,7 @@ mod tests {
             status: Some(Status::Pending),
             owner: Some(Owner::Desk),
             clear_attention: true,
+            ..Change::default()
         };
         assert_eq!(read(all).unwrap(), wanted);
         assert_eq!(read(b"{}").unwrap(), Change::default());

@@ -90,6 +90,8 @@ kinds! {
     InvalidRequest = "invalid-request", UNPROCESSABLE_ENTITY, "The request cannot be carried out as it is";
     /// 422: a query key that is not known here, or a value out of bounds.
     InvalidQuery = "invalid-query", UNPROCESSABLE_ENTITY, "The query is not understood";
+    /// 422: the `Idempotency-Key` was used before for a request that said something else.
+    IdempotencyKeyReused = "idempotency-key-reused", UNPROCESSABLE_ENTITY, "This Idempotency-Key belongs to another request";
     /// 429: this address asks for too much at once; come again after `Retry-After`.
     TooManyRequests = "too-many-requests", TOO_MANY_REQUESTS, "Too many requests at once";
     /// 431: request line and headers are too large; the connection is closed.
@@ -161,6 +163,7 @@ impl From<DeskError> for Problem {
                 Self::new(ProblemKind::VersionConflict, mend).at_version(version)
             }
             DeskError::TakenOver { version } => Self::new(ProblemKind::TakenOver, words).at_version(version),
+            DeskError::KeyReused | DeskError::AlreadyAnswered => Self::new(ProblemKind::IdempotencyKeyReused, words),
             DeskError::Invalid(_) => Self::new(ProblemKind::InvalidRequest, words),
             DeskError::Unavailable { retry_after, .. } => {
                 Self::new(ProblemKind::Unavailable, words).retry_after(retry_after)

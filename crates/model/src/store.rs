@@ -155,7 +155,8 @@ pub enum Lane {
 /// One atomic change of a conversation. Applied in the order given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Adds an event with the next `seq`. An outbound message gets `status`, an inbound one has none.
+    /// Adds an event with the next `seq`. An outbound message gets `status`; an inbound one and a
+    /// private note have none.
     Append {
         /// Its id.
         id: EventId,

@@ -1,7 +1,6 @@
 //! For tests only.
 
 pub mod adapter_suite;
-pub mod chat;
 pub mod clock;
 pub mod daemon;
 pub mod far_end;

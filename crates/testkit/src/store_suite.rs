@@ -369,6 +369,7 @@ macro_rules! store_suite {
             delivery::parts_are_frozen_once;
             delivery::a_claim_shows_the_status_and_every_part;
             delivery::a_status_is_known_by_the_messages_id;
+            delivery::only_what_is_sent_has_a_status;
             delivery::another_conversations_message_is_out_of_reach;
             delivery::an_inbound_message_has_no_delivery;
             delivery::an_outbound_message_needs_a_status;

@@ -61,8 +61,10 @@ async fn read(response: reqwest::Response, now: Timestamp) -> Verdict {
         let retry_after = exchange::retry_after(response.headers(), now);
         return exchange::refusal(status, retry_after);
     }
-    if matches!(status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
-        return Verdict::Answered(Reply::default());
+    match status {
+        StatusCode::ACCEPTED => return Verdict::Later,
+        StatusCode::NO_CONTENT => return Verdict::Answered(Reply::default()),
+        _ => {}
     }
     let body = match exchange::bounded(response).await {
         Ok(body) => body,

@@ -26,6 +26,8 @@ const LONGEST_QUIET: Duration = Duration::from_secs(24 * 3600);
 pub(crate) enum Verdict {
     /// It answered: this is the reply, perhaps an empty one.
     Answered(Reply),
+    /// It has taken the event and may answer later.
+    Later,
     /// It could not be reached, or it turns everyone away; the event had no part in it.
     Unreachable(String),
     /// It asks everyone to come later (429, 503).
@@ -49,6 +51,19 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
+    /// For the figures.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Answered(_) => "answered",
+            Self::Later => "later",
+            Self::Unreachable(_) => "unreachable",
+            Self::Busy { .. } => "busy",
+            Self::Trouble { .. } => "trouble",
+            Self::Rejected(_) => "rejected",
+            Self::Gone => "gone",
+        }
+    }
+
     /// Trouble that says nothing about when to come again.
     pub(super) fn trouble(reason: impl Into<String>) -> Self {
         Self::Trouble { reason: reason.into(), retry_after: None }

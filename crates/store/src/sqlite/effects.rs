@@ -135,9 +135,12 @@ impl<'c> Change<'c> {
         wakes: &[Wake],
         status: Option<DeliveryStatus>,
     ) -> Result<(), Failure> {
-        let direction = body.message().map(|message| message.direction);
-        if (direction == Some(Direction::Outbound)) != status.is_some() {
-            return Err(Failure::Refused("an outbound message has a status, and nothing else has one".into()));
+        let is_sent =
+            body.message().is_some_and(|message| message.direction == Direction::Outbound && !message.private);
+        if is_sent != status.is_some() {
+            return Err(Failure::Refused(
+                "an outbound message that is no private note has a status, and nothing else has one".into(),
+            ));
         }
         let conversation = &mut self.conversation;
         conversation.last_seq = conversation.last_seq.next();

@@ -69,6 +69,22 @@ pub async fn a_status_is_known_by_the_messages_id(bench: Bench) {
     assert_eq!(listed[1].status, None);
 }
 
+/// What is sent has a status from the start, and nothing else ever has one: no inbound message and no private note.
+pub async fn only_what_is_sent_has_a_status(bench: Bench) {
+    let (id, _) = bench.say("order-77").await;
+    let outbound = || said(bench.message_id(), Direction::Outbound);
+    let queued = Some(DeliveryStatus::Queued);
+    let inbound = said(bench.message_id(), Direction::Inbound);
+    let note = || Message { private: true, ..outbound() };
+    refused(&bench, id, vec![bench.event(outbound(), Vec::new(), None)]).await;
+    refused(&bench, id, vec![bench.event(inbound, Vec::new(), queued)]).await;
+    refused(&bench, id, vec![bench.event(note(), Vec::new(), queued)]).await;
+    let kept = note();
+    bench.apply(id, vec![bench.event(kept.clone(), Vec::new(), None)]).await;
+    let (_, record) = bench.store.message(kept.id).await.unwrap().unwrap();
+    assert_eq!((record.message, record.status), (kept, None));
+}
+
 /// A verb changes its own conversation and no other.
 pub async fn another_conversations_message_is_out_of_reach(bench: Bench) {
     let (mine, _) = bench.say("mine").await;

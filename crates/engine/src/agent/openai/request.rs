@@ -162,9 +162,10 @@ impl Turn {
     }
 }
 
-/// What both sides said and could read. What never reached the customer would only mislead the model.
+/// What both sides said and could read. What never reached the customer would only mislead the model, and a note must not
+/// find its way to them.
 fn is_part_of_the_talk(record: &MessageRecord) -> bool {
-    !matches!(record.status, Some(DeliveryStatus::Discarded | DeliveryStatus::Failed))
+    !record.message.private && !matches!(record.status, Some(DeliveryStatus::Discarded | DeliveryStatus::Failed))
 }
 
 /// As the wire has it.

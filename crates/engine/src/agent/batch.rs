@@ -1,0 +1,161 @@
+//! Which events the agent is asked about together.
+//!
+//! Without `coalesce` that is the claim's event alone (a language model gets all that wait: it answers a burst better as a
+//! whole). With `coalesce`, consecutive messages of the contact go together: the claim is given back until nothing came
+//! for that span, or five times the span has passed since the first; then the batch's bounds are stored before the first
+//! attempt, so that every attempt carries the same events under the same id, the last one's.
+
+use std::time::Duration;
+
+use frontdesk_model::{
+    Author, Batch, Claim, Direction, Effect, Event, Message, Seq, StoreError, Take, Timestamp, Version,
+};
+
+use super::{Protocol, Turn};
+
+/// A burst waits for its end at most so many spans.
+const AT_MOST_SPANS: u32 = 5;
+/// At most so many events in one batch, of so many bytes together; what is beyond comes in the next.
+const TAKE: Take = Take { rows: 100, bytes: 256 * 1024 };
+
+/// What is to be done now.
+pub(super) enum Gathered {
+    /// Ask about these.
+    Now(Together),
+    /// The contact may be writing still.
+    Quiet {
+        /// Look again then.
+        until: Timestamp,
+    },
+}
+
+/// Events that go to the agent as one.
+pub(super) struct Together {
+    /// At least one, in order.
+    events: Vec<Event>,
+    /// The version of the conversation as far as these events go: without what the contact has done after them.
+    pub(super) version: Version,
+    /// Bounds to store before the first attempt.
+    pub(super) to_fix: Option<Batch>,
+    /// Whether bounds are stored, or will be.
+    fixed: bool,
+    /// The claim's event, for the unlikely case of an empty list.
+    claimed: Event,
+}
+
+impl Together {
+    pub(super) fn first(&self) -> &Event {
+        self.events.first().unwrap_or(&self.claimed)
+    }
+
+    /// The event under whose id they go.
+    pub(super) fn last(&self) -> &Event {
+        self.events.last().unwrap_or(&self.claimed)
+    }
+
+    /// The last event's message, and those before it.
+    pub(super) fn messages(&self) -> Option<(&Message, impl Iterator<Item = (&Message, Seq)>)> {
+        let (last, before) = self.events.split_last().unwrap_or((&self.claimed, &[]));
+        let before = before.iter().filter_map(|event| Some((event.body.message()?, event.seq)));
+        Some((last.body.message()?, before))
+    }
+
+    /// All their messages in order.
+    pub(super) fn all_messages(&self) -> impl Iterator<Item = &Message> {
+        let alone = self.events.is_empty().then_some(&self.claimed);
+        self.events.iter().chain(alone).filter_map(|event| event.body.message())
+    }
+
+    /// Where they begin, if they are more than one.
+    pub(super) fn batch_from(&self) -> Option<Seq> {
+        (self.first().seq != self.last().seq).then(|| self.first().seq)
+    }
+
+    /// What has to be written when the lane moves past them.
+    pub(super) fn done(&self) -> Vec<Effect> {
+        let fixed = self.fixed.then_some(Effect::SetBatch(None));
+        let more = (self.last().seq > self.claimed.seq).then(|| Effect::AgentDoneThrough(self.last().seq));
+        fixed.into_iter().chain(more).collect()
+    }
+
+    fn of(claim: &Claim, events: Vec<Event>, later: usize) -> Self {
+        let version = Version(claim.conversation.version.0.saturating_sub(u64::try_from(later).unwrap_or(u64::MAX)));
+        let next = claim.turn == frontdesk_model::Turn::Next;
+        let fixed = next && claim.conversation.batch.is_some_and(|batch| batch.from == claim.event.seq);
+        Self { events, version, to_fix: None, fixed, claimed: claim.event.clone() }
+    }
+}
+
+impl Turn<'_> {
+    pub(super) async fn gather(&self) -> Result<Gathered, StoreError> {
+        let claim = self.claim;
+        let span = self.work.options.coalesce;
+        let alone = claim.event.seq == claim.conversation.last_seq;
+        if alone && span.is_zero() && claim.batch_from.is_none() {
+            return Ok(Gathered::Now(Together::of(claim, vec![claim.event.clone()], 0)));
+        }
+        let bounds = self.bounds();
+        let from = bounds.map_or(claim.event.seq, |bounds| bounds.from);
+        let before = Seq(from.0.saturating_sub(1));
+        let found = self.shared.store.events(claim.conversation.id, before, TAKE).await?;
+        let events = found.map(|slice| slice.data).unwrap_or_default();
+        let (together, later) = match bounds {
+            Some(bounds) => within(events, bounds),
+            None if span.is_zero() && !matches!(self.work.options.protocol, Protocol::OpenAi(_)) => {
+                within(events, Batch { from: claim.event.seq, through: claim.event.seq })
+            }
+            None => consecutive(events),
+        };
+        let mut together = Together::of(claim, together, later);
+        if bounds.is_none() && !span.is_zero() {
+            if let Some(until) = still_writing(&together, span, self.shared.clock.now()) {
+                return Ok(Gathered::Quiet { until });
+            }
+            together.to_fix = Some(Batch { from: together.first().seq, through: together.last().seq });
+            together.fixed = true;
+        }
+        Ok(Gathered::Now(together))
+    }
+
+    /// What an earlier attempt, or the dead letter that is replayed, was about.
+    fn bounds(&self) -> Option<Batch> {
+        let claim = self.claim;
+        match claim.turn {
+            frontdesk_model::Turn::Replay => {
+                Some(Batch { from: claim.batch_from.unwrap_or(claim.event.seq), through: claim.event.seq })
+            }
+            frontdesk_model::Turn::Next => claim.conversation.batch.filter(|batch| batch.from == claim.event.seq),
+        }
+    }
+}
+
+/// A message that the agent is to answer.
+fn asks(event: &Event) -> bool {
+    event.body.message().is_some_and(|message| message.direction == Direction::Inbound && !message.auto_generated)
+}
+
+/// The events of the batch, and how many things the contact did after it.
+fn within(events: Vec<Event>, bounds: Batch) -> (Vec<Event>, usize) {
+    let (inside, after): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| event.seq <= bounds.through);
+    let later = after.iter().filter(|event| event.body.is_by_contact()).count();
+    (inside.into_iter().filter(asks).collect(), later)
+}
+
+/// The contact's messages from the first on. What the agent said and what became of it stands between them without parting
+/// them; a teammate's word does.
+fn consecutive(events: Vec<Event>) -> (Vec<Event>, usize) {
+    let parts = |event: &Event| {
+        let by_teammate = |message: &Message| matches!(message.author, Author::Teammate { .. }) && !message.private;
+        event.body.message().is_some_and(by_teammate)
+    };
+    let end = events.iter().position(parts).unwrap_or(events.len());
+    let later = events.get(end..).unwrap_or_default().iter().filter(|event| event.body.is_by_contact()).count();
+    (events.into_iter().take(end).filter(asks).collect(), later)
+}
+
+/// Until when it is worth waiting for more.
+fn still_writing(together: &Together, span: Duration, now: Timestamp) -> Option<Timestamp> {
+    let quiet_at = together.last().at.plus(span);
+    let at_last = together.first().at.plus(span * AT_MOST_SPANS);
+    Some(quiet_at.min(at_last)).filter(|until| *until > now)
+}

@@ -1,0 +1,244 @@
+//! How everything is, for the operator: what `GET /v1/status` answers.
+
+use frontdesk_model::{Census, ChannelName, KindName, Lane, LaneCensus, Room, Timestamp};
+use serde::Serialize;
+
+use crate::{desk::DeskError, health::Standing, runtime::Shared};
+
+/// The daemon and everything around it.
+#[derive(Debug, Clone, Serialize)]
+pub struct StatusView {
+    daemon: DaemonView,
+    store: StoreView,
+    agent: AgentView,
+    channels: Vec<ChannelView>,
+    lanes: Vec<LaneView>,
+    conversations: ConversationsView,
+    dead_letters: u64,
+    /// What is unwell, a sentence each, the worst first. Empty when all is well.
+    unwell: Vec<String>,
+}
+
+/// The daemon itself.
+#[derive(Debug, Clone, Serialize)]
+pub struct DaemonView {
+    version: &'static str,
+    started_at: Timestamp,
+    now: Timestamp,
+    stopping: bool,
+}
+
+/// Where conversations are kept.
+#[derive(Debug, Clone, Serialize)]
+pub struct StoreView {
+    name: String,
+    durability: String,
+    /// Whether new messages are taken.
+    room: bool,
+    /// Why not.
+    reason: Option<String>,
+}
+
+/// The agent endpoint.
+#[derive(Debug, Clone, Serialize)]
+pub struct AgentView {
+    state: StateView,
+    since: Option<Timestamp>,
+    reason: Option<String>,
+    in_hand: usize,
+}
+
+/// How an endpoint is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StateView {
+    /// It works, as far as is known.
+    Well,
+    /// It fails; it is tried again by itself.
+    Unwell,
+    /// It said that it wants nothing more; it is resumed by hand.
+    Stopped,
+    /// It is not in the configuration.
+    Absent,
+}
+
+/// One channel.
+#[derive(Debug, Clone, Serialize)]
+pub struct ChannelView {
+    name: ChannelName,
+    kind: Option<KindName>,
+    state: StateView,
+    since: Option<Timestamp>,
+    reason: Option<String>,
+    /// When a message last came in, since the daemon started.
+    last_received_at: Option<Timestamp>,
+    /// When a part last went out, since the daemon started.
+    last_sent_at: Option<Timestamp>,
+    /// Conversations with a message that waits to go out.
+    waiting: u64,
+    /// When the oldest of those messages was written.
+    oldest_at: Option<Timestamp>,
+}
+
+/// What lanes of one kind have to do on one channel.
+#[derive(Debug, Clone, Serialize)]
+pub struct LaneView {
+    lane: Lane,
+    channel: ChannelName,
+    ready: u64,
+    claimed: u64,
+    parked: u64,
+    oldest_at: Option<Timestamp>,
+}
+
+/// How many conversations there are.
+#[derive(Debug, Clone, Serialize)]
+pub struct ConversationsView {
+    open: u64,
+    pending: u64,
+    resolved: u64,
+}
+
+impl From<Standing> for StateView {
+    fn from(of: Standing) -> Self {
+        match of {
+            Standing::Well => Self::Well,
+            Standing::Unwell => Self::Unwell,
+            Standing::Stopped => Self::Stopped,
+        }
+    }
+}
+
+pub(crate) async fn of(shared: &Shared) -> Result<StatusView, DeskError> {
+    let census = shared.store.census().await?;
+    let live = shared.live();
+    let described = shared.store.describe();
+    let reason = match shared.store.room() {
+        Room::Enough => None,
+        Room::Low(reason) => Some(reason),
+    };
+    let store = StoreView { name: described.name, durability: described.durability, room: reason.is_none(), reason };
+    let agent = match &live.agent {
+        None => AgentView { state: StateView::Absent, since: None, reason: None, in_hand: 0 },
+        Some(worker) => {
+            let (standing, since, reason) = worker.work().health.standing();
+            AgentView { state: standing.into(), since, reason: said(reason), in_hand: worker.in_hand() }
+        }
+    };
+    let mut channels: Vec<ChannelView> = live
+        .channels()
+        .map(|state| {
+            let name = &state.connected.name;
+            let (standing, since, reason) = state.gate.health.standing();
+            ChannelView {
+                name: name.clone(),
+                kind: Some(state.connected.kind.clone()),
+                state: standing.into(),
+                since,
+                reason: said(reason),
+                last_received_at: state.gate.last.received(),
+                last_sent_at: state.gate.last.sent(),
+                waiting: waiting(&census, name),
+                oldest_at: oldest(&census, name),
+            }
+        })
+        .collect();
+    // What waits for a channel that is not configured (any more) is shown, not hidden.
+    for row in &census.lanes {
+        if row.lane == Lane::Deliver && channels.iter().all(|channel| channel.name != row.channel) {
+            channels.push(ChannelView {
+                name: row.channel.clone(),
+                kind: None,
+                state: StateView::Absent,
+                since: None,
+                reason: Some("it is not in the configuration; its messages wait until it is".into()),
+                last_received_at: None,
+                last_sent_at: None,
+                waiting: waiting(&census, &row.channel),
+                oldest_at: oldest(&census, &row.channel),
+            });
+        }
+    }
+    channels.sort_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
+    let unwell = what_is_unwell(&store, &agent, &channels, census.dead_letters);
+    Ok(StatusView {
+        daemon: DaemonView {
+            version: env!("CARGO_PKG_VERSION"),
+            started_at: shared.started_at,
+            now: shared.clock.now(),
+            stopping: shared.is_draining(),
+        },
+        store,
+        agent,
+        channels,
+        lanes: census.lanes.iter().map(LaneView::from).collect(),
+        conversations: ConversationsView { open: census.open, pending: census.pending, resolved: census.resolved },
+        dead_letters: census.dead_letters,
+        unwell,
+    })
+}
+
+impl From<&LaneCensus> for LaneView {
+    fn from(of: &LaneCensus) -> Self {
+        let LaneCensus { lane, channel, ready, claimed, parked, oldest_at } = of;
+        Self {
+            lane: *lane,
+            channel: channel.clone(),
+            ready: *ready,
+            claimed: *claimed,
+            parked: *parked,
+            oldest_at: *oldest_at,
+        }
+    }
+}
+
+fn said(reason: String) -> Option<String> {
+    Some(reason).filter(|reason| !reason.is_empty())
+}
+
+fn deliveries<'c>(census: &'c Census, channel: &'c ChannelName) -> impl Iterator<Item = &'c LaneCensus> {
+    census.lanes.iter().filter(move |row| row.lane == Lane::Deliver && row.channel == *channel)
+}
+
+fn waiting(census: &Census, channel: &ChannelName) -> u64 {
+    deliveries(census, channel).map(|row| row.ready + row.claimed + row.parked).sum()
+}
+
+fn oldest(census: &Census, channel: &ChannelName) -> Option<Timestamp> {
+    deliveries(census, channel).filter_map(|row| row.oldest_at).min()
+}
+
+fn what_is_unwell(store: &StoreView, agent: &AgentView, channels: &[ChannelView], dead_letters: u64) -> Vec<String> {
+    let mut unwell = Vec::new();
+    if let Some(reason) = &store.reason {
+        unwell.push(format!("the store takes no new messages: {reason}"));
+    }
+    let why = |reason: &Option<String>| reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    match agent.state {
+        StateView::Stopped => {
+            unwell.push("the agent wants no more events (410); go on with: frontdesk agent resume".into());
+        }
+        StateView::Unwell => unwell.push(format!("the agent is unwell{}; events wait", why(&agent.reason))),
+        StateView::Well | StateView::Absent => {}
+    }
+    for channel in channels {
+        let name = &channel.name;
+        match channel.state {
+            StateView::Stopped => unwell
+                .push(format!("channel {name} takes no more messages; go on with: frontdesk channel resume {name}")),
+            StateView::Unwell => {
+                unwell.push(format!("channel {name} is unwell{}; messages wait", why(&channel.reason)));
+            }
+            StateView::Absent => {
+                unwell.push(format!("messages wait for channel {name}, which is not in the configuration"));
+            }
+            StateView::Well => {}
+        }
+    }
+    match dead_letters {
+        0 => {}
+        1 => unwell.push("there is 1 dead letter; see: frontdesk dead-letters list".into()),
+        more => unwell.push(format!("there are {more} dead letters; see: frontdesk dead-letters list")),
+    }
+    unwell
+}
