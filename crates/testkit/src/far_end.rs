@@ -95,6 +95,12 @@ impl Reply {
         Self::text(status, &body.to_string()).header("content-type", "application/json")
     }
 
+    /// Its status and body.
+    #[must_use]
+    pub fn content(&self) -> (u16, &[u8]) {
+        (self.status, &self.body)
+    }
+
     /// One more header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
