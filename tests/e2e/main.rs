@@ -11,6 +11,7 @@ mod folder;
 mod full_disk;
 mod kill_at_each_step;
 mod logs;
+mod openai;
 mod readme;
 mod stopping;
 mod ten_kills;

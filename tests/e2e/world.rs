@@ -49,6 +49,12 @@ impl World {
         Self { site, agent, shop, http: client() }
     }
 
+    /// With an `[agent]` table of the test's own.
+    pub(crate) fn with_agent_table(agent: FarEnd, shop: FarEnd, table: &str) -> Self {
+        let site = Site::new(env!("CARGO_BIN_EXE_frontdesk")).unwrap().with(&sections_with(table, &shop.url()));
+        Self { site, agent, shop, http: client() }
+    }
+
     /// An agent that answers each message with `re: ` and its text, and a far end that takes everything.
     pub(crate) async fn that_echoes() -> Self {
         Self::of(FarEnd::start(echo).await, FarEnd::start(|_| Reply::status(204)).await)
@@ -131,12 +137,15 @@ impl World {
 
 /// The configuration's tables for an agent and a shop.
 pub(crate) fn sections(agent: &str, shop: &str, agent_lines: &str) -> String {
+    sections_with(&format!("url = \"{agent}\"\nsecret = \"{AGENT_SECRET}\"\n{agent_lines}"), shop)
+}
+
+/// The configuration's tables for what stands under `[agent]` and a shop.
+pub(crate) fn sections_with(agent_table: &str, shop: &str) -> String {
     format!(
         r#"
 [agent]
-url = "{agent}"
-secret = "{AGENT_SECRET}"
-{agent_lines}
+{agent_table}
 
 [channels.shop]
 kind = "webhook"

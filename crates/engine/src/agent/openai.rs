@@ -263,7 +263,7 @@ impl ChatProblem {
     }
 
     fn has_code(&self, codes: &[&str]) -> bool {
-        self.code.split(' ').any(|code| codes.contains(&code))
+        self.codes.iter().any(|code| codes.contains(&code.as_str()))
     }
 
     /// OpenAI: `context_length_exceeded`. llama.cpp: `exceed_context_size_error`, or a 500
@@ -331,16 +331,11 @@ impl ChatProblem {
         self.has_code(&["model_not_found", "invalid_model"]) || (matches!(status.as_u16(), 400 | 422) && in_words)
     }
 
-    /// For a reason: only what is a code beyond doubt.
+    /// For a reason: only what is a code beyond doubt, words joined by underscores.
     fn shown_code(&self) -> String {
-        let is_code =
-            |code: &&str| code.len() <= 40 && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-        self.code
-            .split(' ')
-            .find(|code| !code.is_empty())
-            .filter(is_code)
-            .map(|code| format!(", {code}"))
-            .unwrap_or_default()
+        let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
+        let is_code = |code: &&String| code.len() <= 40 && code.contains('_') && code.split('_').all(is_word);
+        self.codes.iter().find(is_code).map(|code| format!(", {code}")).unwrap_or_default()
     }
 }
 

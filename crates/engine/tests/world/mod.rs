@@ -145,27 +145,23 @@ pub struct World {
 
 impl World {
     pub async fn new(agent_url: Option<&str>, channel: Arc<Channel>) -> Self {
-        Self::with(agent_url, channel, |_| {}).await
+        Self::with_agent(agent_url.map(agent), channel).await
     }
 
     /// With other options for the agent.
     pub async fn with(agent_url: Option<&str>, channel: Arc<Channel>, change: impl FnMut(&mut AgentOptions)) -> Self {
+        let mut options = agent_url.map(agent);
+        options.iter_mut().for_each(change);
+        Self::with_agent(options, channel).await
+    }
+
+    pub async fn with_agent(agent: Option<AgentOptions>, channel: Arc<Channel>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let clock = Arc::new(TestClock::new("2026-01-05T10:00:00Z".parse().unwrap()));
         let folder = tempfile::tempdir().unwrap();
         let shared: Arc<dyn Clock> = clock.clone();
         let options = SqliteOptions { min_free: 0, ..SqliteOptions::default() };
         let store = Arc::new(SqliteStore::open(folder.path(), options, shared).unwrap());
-        let mut agent = agent_url.map(|url| AgentOptions {
-            url: url.parse().unwrap(),
-            protocol: Protocol::Frontdesk { secrets: vec![Secret::new(SECRET.to_owned())] },
-            timeout: Duration::from_secs(5),
-            history: 20,
-            concurrency: 16,
-            coalesce: Duration::ZERO,
-            fallback: None,
-        });
-        agent.iter_mut().for_each(change);
         let engine = start(&store, &clock, &channel, agent.clone()).await;
         let desk = engine.desk();
         Self { clock, store, channel, engine, desk, agent, _folder: folder }
@@ -249,6 +245,19 @@ impl World {
             self.messages(conversation).await.get(at).is_some_and(|row| row.status == Some(status))
         })
         .await;
+    }
+}
+
+/// An agent that speaks our own protocol.
+pub fn agent(url: &str) -> AgentOptions {
+    AgentOptions {
+        url: url.parse().unwrap(),
+        protocol: Protocol::Frontdesk { secrets: vec![Secret::new(SECRET.to_owned())] },
+        timeout: Duration::from_secs(5),
+        history: 20,
+        concurrency: 16,
+        coalesce: Duration::ZERO,
+        fallback: None,
     }
 }
 

@@ -52,8 +52,8 @@ pub enum ChatTrouble {
 pub struct ChatProblem {
     /// The HTTP status that it names in the body, if it does.
     pub status: Option<u16>,
-    /// `code` and `type` in lower case, separated by a space.
-    pub code: String,
+    /// `code` and `type`, as far as they are text, in lower case.
+    pub codes: Vec<String>,
     /// Its sentence, in lower case. It may quote a key or a customer: look at it, and show it to nobody.
     pub message: String,
 }
@@ -138,15 +138,15 @@ fn problem_in(object: &Map<String, Value>) -> Option<ChatProblem> {
 fn spread_out(error: &Map<String, Value>) -> Option<ChatProblem> {
     let text = |key: &str| error.get(key).and_then(Value::as_str).map(str::to_lowercase);
     let status = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
-    let code = [text("code"), text("type")].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let codes: Vec<String> = [text("code"), text("type")].into_iter().flatten().collect();
     // FastAPI says `detail`; what is no text (a list of mistakes) is looked at as JSON.
     let sentence = ["message", "detail", "msg"].into_iter().find_map(|key| match error.get(key)? {
         Value::String(sentence) => Some(sentence.to_lowercase()),
         Value::Null => None,
         other => Some(other.to_string().to_lowercase()),
     });
-    let says_something = status.is_some() || !code.is_empty() || sentence.is_some();
-    says_something.then(|| ChatProblem { status, code, message: sentence.unwrap_or_default() })
+    let says_something = status.is_some() || !codes.is_empty() || sentence.is_some();
+    says_something.then(|| ChatProblem { status, codes, message: sentence.unwrap_or_default() })
 }
 
 /// How the model came to an end.
