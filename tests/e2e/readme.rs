@@ -7,10 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use frontdesk_testkit::{daemon::Site, far_end::FarEnd};
+use frontdesk_testkit::{
+    chat::{self, Asked, Rules},
+    daemon::Site,
+    far_end::FarEnd,
+};
 use serde_json::Value;
 
-use crate::world::{World, sections, takes, text_of_delivery};
+use crate::world::{World, message, sections, takes, text_of_delivery};
 
 /// Ends with the test.
 struct Program(Child);
@@ -53,6 +57,32 @@ async fn the_agent_of_the_readme_answers() {
     let _daemon = world.start().await;
     world.say("t", "1", "hello").await;
     assert_eq!(text_of_delivery(&world.shop.wait_for(1).await[0]), "You said: hello");
+}
+
+#[tokio::test]
+async fn the_language_model_of_the_readme_answers() {
+    let rules = Rules::of("the-model").with_key("sk-from-the-environment");
+    let model = FarEnd::start(rules.answering(|asked| chat::text(&format!("re: {}", asked.last_said())))).await;
+    let written = blocks("toml").swap_remove(0);
+    let url = "https://models.example.com/";
+    assert!(written.contains(url));
+    let site = Site::new(env!("CARGO_BIN_EXE_frontdesk")).unwrap();
+    let site = site.with(&written.replace(url, &model.url())).with_env("MODEL_KEY", "sk-from-the-environment");
+    let _daemon = site.start().await.unwrap();
+    let key = read(&site.data().join("shop.token"));
+    let http = crate::world::client();
+    let path = site.url("/v1/channels/shop/messages");
+    let answer =
+        http.post(path).bearer_auth(key.trim()).body(message("t", "1", "hello").to_string()).send().await.unwrap();
+    let conversation = answer.json::<Value>().await.unwrap()["conversation_id"].as_str().unwrap().to_owned();
+    let path = site.url(&format!("/v1/conversations/{conversation}/messages"));
+    until("an answer that can be fetched", || {
+        let asked = http.get(&path).bearer_auth(key.trim()).send();
+        async { asked.await.unwrap().json::<Value>().await.unwrap()["data"][0]["text"] == "re: hello" }
+    })
+    .await;
+    assert!(Asked::of(&model.requests()[0]).system().starts_with("You answer for a bicycle shop"));
+    assert!(!site.data().join("agent.secret").exists(), "nothing is signed for a model");
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ async fn teammates_and_the_agent_are_one_side_of_the_talk() {
     world.until_status(id, 1, DeliveryStatus::Sent).await;
     let mia = Speaker::Teammate { name: "Mia".into() };
     let reply = frontdesk_engine::parse_reply(br#"{"text": "Mia here"}"#).unwrap();
-    world.desk.reply(id, reply, mia.clone()).await.unwrap();
+    world.desk.reply(id, reply, mia.clone(), None).await.unwrap();
     let back = frontdesk_engine::Change { owner: Some(Owner::Agent), ..Default::default() };
     world.desk.update(id, back, &mia).await.unwrap();
     world.write("t", "2", "two").await;
