@@ -134,14 +134,13 @@ async fn a_wrong_key_a_missing_model_and_an_empty_account_count_against_no_event
         )
         .await;
         let world = world(&server).await;
-        for n in 0..3 {
-            world.write(&format!("t{n}"), "1", "hello").await;
-        }
+        // Alone: with others that fail too, an attempt counts for nothing anyway.
+        world.write("t", "1", "hello").await;
         let start = world.clock.now();
         world.advance_until(30 * SECOND, "three hours", || async { world.clock.now().since(start) > 3 * HOUR }).await;
         assert!(world.dead_letters().await.is_empty());
         mended.store(true, Ordering::SeqCst);
-        world.advance_until(20 * SECOND, "all are answered", || async { world.channel.sent().len() == 3 }).await;
+        world.advance_until(20 * SECOND, "an answer", || async { world.channel.sent().len() == 1 }).await;
     }
 }
 
