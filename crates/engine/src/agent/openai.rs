@@ -283,13 +283,13 @@ impl ChatProblem {
         if !matches!(status.as_u16(), 400 | 404 | 422 | 500 | 501) {
             return None;
         }
-        let unwanted = ["support", "not permitted", "not allowed", "unrecognized", "unknown", "unexpected", "require"];
         // "Conversation roles must alternate user/assistant/...": https://github.com/vllm-project/vllm/issues/6862
         let about_order = self.says_any(&["must alternate", "alternating roles"]);
-        let about_tools = self.says_any(&["tool"]) && self.says_any(&unwanted);
-        // Mistral: {"loc": ["body", "user"], "msg": "Extra inputs are not permitted"}.
-        let names_user = ["\"user\"", "'user'", "`user`", ": user", "parameter user", "property user"];
-        let about_user = self.says_any(&names_user) && self.says_any(&unwanted);
+        // Not every sentence with a tool in it: a tool call that could not be parsed is no reason to offer none any more.
+        let no_tools =
+            ["support tool", "support function", "enable-auto-tool-choice", "unsupported param: tools", "tools param"];
+        let about_tools = self.says_any(&no_tools) || self.refuses_key("tools", status);
+        let about_user = self.refuses_key("user", status);
         if about_order && !habits.alternating {
             Some(Habits { alternating: true, ..habits })
         } else if about_tools && !habits.without_tools {
@@ -299,6 +299,15 @@ impl ChatProblem {
         } else {
             None
         }
+    }
+
+    /// A key that the server does not know. Mistral: `{"loc": ["body", "user"], "msg": "Extra inputs are not permitted"}`.
+    fn refuses_key(&self, key: &str, status: StatusCode) -> bool {
+        let unwanted = ["support", "not permitted", "not allowed", "unrecognized", "unknown", "unexpected"];
+        let names = [format!("\"{key}\""), format!("'{key}'"), format!("`{key}`"), format!(": {key}")];
+        matches!(status.as_u16(), 400 | 422)
+            && self.says_any(&unwanted)
+            && names.iter().any(|name| self.message.contains(name.as_str()))
     }
 
     /// Azure refuses what was asked with a 400, OpenRouter with a 403.

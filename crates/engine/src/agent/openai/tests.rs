@@ -415,6 +415,13 @@ fn every_failure_has_its_meaning() {
         (400, json!({ "error": "registry.ollama.ai/library/gemma:2b does not support tools" }).to_string(), None),
         (404, json!({ "error": { "message": "No endpoints found that support tool use.", "code": 404 } }).to_string(), None),
         (422, extra_user, None),
+        (400, openai("unknown_parameter", "Unrecognized request argument supplied: user"), None),
+        (400, openai("unknown_parameter", "Unknown parameter: 'tools'."), None),
+        (
+            500,
+            json!({ "error": { "code": 500, "message": "Failed to parse tool call: unexpected end of input" } }).to_string(),
+            None,
+        ),
         (400, json!([{ "error": { "code": 400, "message": "API key not valid. Please pass a valid API key." } }]).to_string(), None),
         (400, json!({ "error": { "message": "c4n4ry is not a valid model ID", "code": 400 } }).to_string(), None),
         (400, json!({ "error": { "code": "content_filter", "message": "The response was filtered" } }).to_string(), None),
