@@ -15,7 +15,7 @@ use frontdesk_testkit::{
 };
 use serde_json::{Value, json};
 
-use crate::world::{ADMIN, BOT, INGEST, SHOP_SECRET, World, event, sections_with, takes, text_of_delivery};
+use crate::world::{ADMIN, BOT, INGEST, SHOP_SECRET, World, event, gate, sections_with, takes, text_of_delivery};
 
 const MODEL: &str = "some/model";
 const KEY: &str = "sk-canary-key-0123456789";
@@ -94,6 +94,49 @@ async fn a_language_model_answers_without_a_line_of_code() {
         asked[1].talk(),
         ["user: When do you open?", "assistant: re: **When do you open?**", "user: And on Sundays?"]
     );
+}
+
+#[tokio::test]
+async fn what_a_customer_writes_while_the_model_is_busy_goes_out_in_one_request() {
+    for (rules, burst) in [
+        (rules(), vec!["user: two", "user: three", "user: four"]),
+        (rules().alternating(), vec!["user: two\n\nthree\n\nfour"]),
+    ] {
+        let gate = gate();
+        let server = {
+            let gate = Arc::clone(&gate);
+            FarEnd::start_async(move |request: Received| {
+                let (rules, gate) = (rules.clone(), Arc::clone(&gate));
+                async move {
+                    if let Some(refusal) = rules.refusal(&request) {
+                        return refusal;
+                    }
+                    gate.acquire().await.unwrap().forget();
+                    chat::text(&format!("re: {}", Asked::of(&request).last_said()))
+                }
+            })
+            .await
+        };
+        let world = world_with(server, "").await;
+        let _daemon = world.start().await;
+        world.say("t", "1", "one").await;
+        world.agent.wait_for(1).await;
+        for (n, text) in ["two", "three", "four"].iter().enumerate() {
+            world.say("t", &format!("{}", n + 2), text).await;
+        }
+        gate.add_permits(10);
+        let delivered = world.shop.wait_for(2).await;
+        assert_eq!(text_of_delivery(&delivered[0]), "re: one");
+        assert!(text_of_delivery(&delivered[1]).ends_with("four"), "{}", text_of_delivery(&delivered[1]));
+        let asked = asked(&world);
+        let answered = asked.last().unwrap();
+        let mut talk = vec!["user: one", "assistant: re: one"];
+        talk.extend(burst);
+        assert_eq!(answered.talk(), talk);
+        let conversation = answered.body["user"].as_str().unwrap();
+        world.settled(conversation, "sent").await;
+        assert_eq!(world.messages(conversation).await.len(), 4 + 2, "one reply for all of them");
+    }
 }
 
 #[tokio::test]

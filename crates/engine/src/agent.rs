@@ -137,14 +137,29 @@ impl Turn<'_> {
     }
 
     /// What was said before the events, oldest first.
+    ///
+    /// A language model remembers nothing, not even what it answered last: an answer is recorded after the messages that came
+    /// while it was made, so what our side said since the first of the events belongs to it too. For a replay of a dead
+    /// letter that is everything that was said since.
     async fn history(&self, together: &Together) -> Result<Vec<MessageRecord>, frontdesk_model::StoreError> {
         let rows = self.work.options.history;
-        if rows == 0 || together.first().seq.0 <= 1 {
+        let (first, last) = (together.first().seq, together.last().seq);
+        let remembers = matches!(self.work.endpoint, Endpoint::Frontdesk(_));
+        let is_first_word = if remembers { first.0 <= 1 } else { self.claim.conversation.last_seq.0 <= 1 };
+        if rows == 0 || is_first_word {
             return Ok(Vec::new());
         }
-        let take = Take { rows, bytes: HISTORY_BYTES };
-        let found = self.shared.store.messages(self.claim.conversation.id, Some(together.first().seq), take).await?;
+        let (before, own) = if remembers { (Some(first), 0) } else { (None, together.all_messages().count()) };
+        let take = Take { rows: rows + own, bytes: HISTORY_BYTES };
+        let found = self.shared.store.messages(self.claim.conversation.id, before, take).await?;
         let mut history = found.map(|slice| slice.data).unwrap_or_default();
+        let replayed = self.claim.turn == frontdesk_model::Turn::Replay;
+        history.retain(|record| {
+            // What the contact wrote after the events is asked about next.
+            let comes_later = record.seq > last && record.message.direction == Direction::Inbound && !replayed;
+            !together.holds(record.seq) && !comes_later
+        });
+        history.truncate(rows);
         history.reverse();
         Ok(history)
     }

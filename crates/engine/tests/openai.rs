@@ -57,6 +57,31 @@ async fn teammates_and_the_agent_are_one_side_of_the_talk() {
 }
 
 #[tokio::test]
+async fn a_replayed_message_comes_last_after_all_that_was_said_since() {
+    let refuses = Arc::new(AtomicBool::new(true));
+    let switch = Arc::clone(&refuses);
+    let server = FarEnd::start(rules().answering(move |asked| {
+        if switch.load(Ordering::SeqCst) && asked.last_said() == "one" {
+            chat::error(400, "invalid_request_error", Some("invalid_value"), "no")
+        } else {
+            chat::text(&format!("re: {}", asked.last_said()))
+        }
+    }))
+    .await;
+    let world = world(&server).await;
+    let id = world.write("t", "1", "one").await.conversation;
+    world.until("a dead letter", || async { world.dead_letters().await.len() == 1 }).await;
+    world.write("t", "2", "two").await;
+    world.until_status(id, 2, DeliveryStatus::Sent).await;
+    refuses.store(false, Ordering::SeqCst);
+    world.desk.replay(world.dead_letters().await[0].id).await.unwrap();
+    world.until_status(id, 3, DeliveryStatus::Sent).await;
+    let talks: Vec<Vec<String>> = asked(&server).iter().map(Asked::talk).collect();
+    assert_eq!(talks[1], ["user: one", "user: two"]);
+    assert_eq!(talks[2], ["user: two", "assistant: re: two", "user: one"]);
+}
+
+#[tokio::test]
 async fn history_that_is_too_long_is_halved_until_the_model_takes_it() {
     let server = FarEnd::start(rules().with_context(700).answering(|_| chat::text("ok"))).await;
     let world = world(&server).await;

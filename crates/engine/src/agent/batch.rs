@@ -66,6 +66,11 @@ impl Together {
         self.events.iter().chain(alone).filter_map(|event| event.body.message())
     }
 
+    /// Whether the event at this place is one of them.
+    pub(super) fn holds(&self, seq: Seq) -> bool {
+        self.events.iter().any(|event| event.seq == seq) || (self.events.is_empty() && self.claimed.seq == seq)
+    }
+
     /// Where they begin, if they are more than one.
     pub(super) fn batch_from(&self) -> Option<Seq> {
         (self.first().seq != self.last().seq).then(|| self.first().seq)
