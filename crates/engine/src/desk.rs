@@ -54,7 +54,7 @@ pub struct Change {
 }
 
 /// An accepted reply.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Replied {
     /// In which conversation.
     pub conversation_id: ConversationId,
@@ -84,11 +84,12 @@ const REPEATS_KEPT: Duration = Duration::from_secs(24 * 3600);
 const PAGE_BYTES: usize = 1024 * 1024;
 
 /// One message of an accepted reply.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct RepliedMessage {
     /// Its id.
     pub id: MessageId,
     /// Where it starts: `queued`, or `sent` on a channel whose messages are fetched. A private note has none.
+    #[schema(required)]
     pub status: Option<DeliveryStatus>,
     /// What its channel cannot show as written.
     pub degraded: Vec<String>,

@@ -32,4 +32,4 @@ pub use options::{AgentOptions, ConnectedChannel, EngineOptions, OpenAiOptions, 
 pub use reply::{Action, BadReply, Reply, ReplyMessage, parse_reply};
 pub use runtime::{Drained, Engine, StartError};
 pub use status::{AgentView, ChannelView, ConversationsView, DaemonView, LaneView, StateView, StatusView, StoreView};
-pub use wire::{AuthorView, ContactView, ConversationView, DeadLetterView, EventView, MessageView};
+pub use wire::{AuthorView, ChangeView, ContactView, ConversationView, DeadLetterView, EventView, MessageView};

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::{desk::DeskError, health::Standing, runtime::Shared};
 
 /// The daemon and everything around it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct StatusView {
     daemon: DaemonView,
     store: StoreView,
@@ -20,7 +20,7 @@ pub struct StatusView {
 }
 
 /// The daemon itself.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct DaemonView {
     version: &'static str,
     started_at: Timestamp,
@@ -29,27 +29,30 @@ pub struct DaemonView {
 }
 
 /// Where conversations are kept.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct StoreView {
     name: String,
     durability: String,
     /// Whether new messages are taken.
     room: bool,
     /// Why not.
+    #[schema(required)]
     reason: Option<String>,
 }
 
 /// The agent endpoint.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct AgentView {
     state: StateView,
+    #[schema(required)]
     since: Option<Timestamp>,
+    #[schema(required)]
     reason: Option<String>,
     in_hand: usize,
 }
 
 /// How an endpoint is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StateView {
     /// It works, as far as is known.
@@ -63,36 +66,43 @@ pub enum StateView {
 }
 
 /// One channel.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct ChannelView {
     name: ChannelName,
+    #[schema(required)]
     kind: Option<KindName>,
     state: StateView,
+    #[schema(required)]
     since: Option<Timestamp>,
+    #[schema(required)]
     reason: Option<String>,
     /// When a message last came in, since the daemon started.
+    #[schema(required)]
     last_received_at: Option<Timestamp>,
     /// When a part last went out, since the daemon started.
+    #[schema(required)]
     last_sent_at: Option<Timestamp>,
     /// Conversations with a message that waits to go out.
     waiting: u64,
     /// When the oldest of those messages was written.
+    #[schema(required)]
     oldest_at: Option<Timestamp>,
 }
 
 /// What lanes of one kind have to do on one channel.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct LaneView {
     lane: Lane,
     channel: ChannelName,
     ready: u64,
     claimed: u64,
     parked: u64,
+    #[schema(required)]
     oldest_at: Option<Timestamp>,
 }
 
 /// How many conversations there are.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct ConversationsView {
     open: u64,
     pending: u64,

@@ -8,18 +8,22 @@ use frontdesk_model::{
 use serde::Serialize;
 
 /// A conversation.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ConversationView<'a> {
     id: ConversationId,
     version: Version,
     status: Status,
     owner: Owner,
+    #[schema(required)]
     assignee: Option<&'a str>,
+    #[schema(required)]
     attention: Option<Attention>,
+    #[schema(required)]
     snoozed_until: Option<Timestamp>,
     channel: &'a str,
     kind: &'a str,
     thread: &'a str,
+    #[schema(required)]
     subject: Option<&'a str>,
     last_seq: Seq,
     created_at: Timestamp,
@@ -55,10 +59,12 @@ impl ConversationView<'_> {
 }
 
 /// A person on the other side.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ContactView<'a> {
     id: ContactId,
+    #[schema(required)]
     name: Option<&'a str>,
+    #[schema(required)]
     locale: Option<&'a str>,
     identities: &'a [Identity],
 }
@@ -70,7 +76,7 @@ impl<'a> From<&'a Contact> for ContactView<'a> {
 }
 
 /// Who wrote a message.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct AuthorView<'a> {
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,21 +98,26 @@ impl<'a> From<&'a Author> for AuthorView<'a> {
 }
 
 /// A message. `text` is what was written, in whichever form; `markdown` is there when it came as CommonMark.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct MessageView<'a> {
     id: MessageId,
     seq: Seq,
     direction: Direction,
     author: AuthorView<'a>,
+    #[schema(required)]
     external_id: Option<&'a str>,
     text: &'a str,
+    #[schema(required)]
     markdown: Option<&'a str>,
+    #[schema(required)]
     reply_to: Option<MessageId>,
+    #[schema(value_type = Vec<String>, max_items = 0)]
     attachments: [(); 0],
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     private: bool,
     auto_generated: bool,
     authenticated: &'static str,
+    #[schema(required)]
     sent_at: Option<Timestamp>,
     received_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -146,7 +157,7 @@ impl<'a> MessageView<'a> {
 }
 
 /// An event of a log, as the API shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct EventView<'a> {
     id: EventId,
     seq: Seq,
@@ -156,7 +167,7 @@ pub struct EventView<'a> {
     data: EventDataView<'a>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum EventDataView<'a> {
     Message(Box<MessageView<'a>>),
@@ -164,15 +175,20 @@ enum EventDataView<'a> {
         message_id: MessageId,
         status: DeliveryStatus,
         parts: u16,
+        #[schema(required)]
         error: Option<&'a str>,
     },
     Conversation {
         by: &'a str,
         status: Status,
         owner: Owner,
+        #[schema(required)]
         assignee: Option<&'a str>,
+        #[schema(required)]
         attention: Option<Attention>,
+        #[schema(required)]
         snoozed_until: Option<Timestamp>,
+        #[schema(required)]
         reason: Option<&'a str>,
     },
 }
@@ -206,7 +222,7 @@ impl<'a> From<&'a Event> for EventView<'a> {
 }
 
 /// A dead letter.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct DeadLetterView<'a> {
     id: DeadLetterId,
     conversation_id: ConversationId,
@@ -236,8 +252,8 @@ impl<'a> From<&'a DeadLetter> for DeadLetterView<'a> {
 }
 
 /// An event of the change stream: the agent's envelope, without what only the agent may have.
-#[derive(Debug, Serialize)]
-pub(crate) struct ChangeView<'a> {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct ChangeView<'a> {
     #[serde(rename = "type")]
     pub(crate) kind: &'static str,
     id: EventId,
@@ -245,8 +261,8 @@ pub(crate) struct ChangeView<'a> {
     data: ChangeDataView<'a>,
 }
 
-#[derive(Debug, Serialize)]
-struct ChangeDataView<'a> {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct ChangeDataView<'a> {
     seq: Seq,
     conversation: ConversationView<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -260,23 +276,28 @@ struct ChangeDataView<'a> {
 }
 
 /// What became of an outbound message.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct DeliveryView<'a> {
     message_id: MessageId,
     status: DeliveryStatus,
     parts: u16,
+    #[schema(required)]
     error: Option<&'a str>,
 }
 
 /// Who changed the conversation to what.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct UpdateView<'a> {
     by: &'a str,
     status: Status,
     owner: Owner,
+    #[schema(required)]
     assignee: Option<&'a str>,
+    #[schema(required)]
     attention: Option<Attention>,
+    #[schema(required)]
     snoozed_until: Option<Timestamp>,
+    #[schema(required)]
     reason: Option<&'a str>,
 }
 

@@ -18,9 +18,11 @@ use crate::{
 const REPLY_TOKEN_PREFIX: &str = "frt_";
 
 /// What a configured token opens.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Access {
     name: String,
+    /// Of its token; `None`: it has none.
+    digest: Option<[u8; 32]>,
     scopes: ScopeSet,
     channels: Option<Vec<ChannelName>>,
 }
@@ -28,7 +30,7 @@ pub(crate) struct Access {
 impl Access {
     /// Who may do everything everywhere.
     pub(crate) fn everything(name: &str) -> Self {
-        Self { name: name.to_owned(), scopes: [Scope::Admin].into_iter().collect(), channels: None }
+        Self { name: name.to_owned(), digest: None, scopes: [Scope::Admin].into_iter().collect(), channels: None }
     }
 
     /// Refuses who has none of these scopes.
@@ -53,6 +55,25 @@ impl Access {
         } else {
             Err(frontdesk_engine::DeskError::NotFound("conversation").into())
         }
+    }
+
+    /// Refuses who is held to channels.
+    pub(crate) fn needs_all_channels(&self, why: &str) -> Result<&Self, Problem> {
+        if self.channels.is_none() {
+            return Ok(self);
+        }
+        Err(Problem::new(ProblemKind::Forbidden, format!("{why}; use an admin token that is not held to channels")))
+    }
+
+    /// The same, if it came with a token.
+    pub(crate) fn of_a_token(&self) -> Option<&Self> {
+        self.digest.map(|_| self)
+    }
+
+    /// Names the caller among all that there can be: tokens, those who need none, and (elsewhere) reply tokens.
+    pub(crate) fn by(&self) -> String {
+        let kind = if self.digest.is_some() { "token" } else { "local" };
+        format!("{kind}:{}", self.name)
     }
 
     /// The channels it is held to, if it is.
@@ -88,10 +109,17 @@ pub(crate) struct Tokens(Vec<([u8; 32], Access)>);
 impl Tokens {
     pub(crate) fn new(grants: Vec<TokenGrant>) -> Self {
         let known = grants.into_iter().filter(|grant| !grant.token.expose().is_empty()).map(|grant| {
-            let access = Access { name: grant.name, scopes: grant.scopes, channels: grant.channels };
-            (digest(grant.token.expose()), access)
+            let digest = digest(grant.token.expose());
+            let TokenGrant { name, scopes, channels, .. } = grant;
+            (digest, Access { name, digest: Some(digest), scopes, channels })
         });
         Self(known.collect())
+    }
+
+    /// Whether a token that was let in would be let in as the same now.
+    pub(crate) fn still_grant(&self, access: &Access, scopes: &[Scope]) -> bool {
+        let now = self.0.iter().map(|(_, access)| access).find(|now| now.digest == access.digest);
+        now.is_some_and(|now| now.channels == access.channels && now.scopes.allows_any(scopes))
     }
 
     /// Whose token this is.

@@ -1,41 +1,102 @@
 //! `/v1/conversations`: reading, replying, changing.
 
 use axum::{
-    body::Body,
     extract::{Request, State},
     response::Response,
 };
-use frontdesk_engine::{BadReply, ConversationView, DeskError, EventView, MessageView, Repeat, Speaker, parse_reply};
+use frontdesk_engine::{ConversationView, DeskError, EventView, MessageView, Repeat, Replied, Speaker};
 use frontdesk_model::{
-    Attention, ChannelName, Conversation, ConversationFilter, ConversationId, EventId, Page, Status,
+    Attention, BadId, ChannelName, ContactId, Conversation, ConversationFilter, ConversationId, EventId, Owner, Page,
+    Status,
 };
 use http::{HeaderMap, StatusCode, Uri};
-use sha2::{Digest, Sha256};
+use serde_json::json;
 
 use crate::{
     Scope,
     auth::{self, Access, Shown},
-    body::{self, ListView, json},
+    bodies::ReplyBody,
+    body::{self, ListView, json as answer},
+    endpoint::{Endpoint, Who},
     patch,
     problem::{Problem, ProblemKind},
     query,
+    replies::{self, Said},
     routes::{Api, PathParams, SharedApi, path_id},
 };
 
-/// The largest reply or change, in bytes.
+/// The largest change, in bytes.
 const MAX_BODY: usize = 1024 * 1024;
 
+const FILTERS: &[&str] = &["status", "channel", "owner", "assignee", "contact", "attention"];
+const ATTENTIONS: &[&str] = &["dead_letter", "handoff", "fallback"];
+const REPLY: &str = "Says something, or does something, or both, in one step: all of it is stored, or nothing. A message with `private` is a note for our side, which needs scope `desk`. A token with scope \
+    `agent` and the reply token speak as the agent, who is refused once teammates have taken over; others speak as the \
+    teammate of the token's name, and take over by it. With `if_version` it counts only if the customer has not written \
+    meanwhile.";
 const READERS: &[Scope] = &[Scope::Agent, Scope::Desk];
 const CHANGERS: &[Scope] = &[Scope::Desk];
+
+pub(crate) fn endpoints() -> [Endpoint; 6] {
+    let readers = Who::Scopes(READERS);
+    let one_of = |words: &[&str]| json!({"type": "string", "enum": words});
+    [
+        Endpoint::get("/v1/conversations", "listConversations", list)
+            .about("Lists conversations, the latest first", "")
+            .open_to(readers)
+            .query("status", "Only of this status.", one_of(&["open", "pending", "resolved"]))
+            .query("channel", "Only on this channel.", json!({"type": "string", "pattern": "^[a-z][a-z0-9_]*$"}))
+            .query("owner", "Only those that are answered by this side.", one_of(&["agent", "desk"]))
+            .query("assignee", "Only those of this teammate.", json!({"type": "string", "minLength": 1}))
+            .query("contact", "Only those with this contact.", json!({"type": "string", "pattern": "^cnt_"}))
+            .query("attention", "Only those that the desk should look at for this reason.", one_of(ATTENTIONS))
+            .lists::<ConversationView<'_>>("A page of them.")
+            .fails(&[ProblemKind::InvalidRequest, ProblemKind::Unavailable]),
+        Endpoint::get("/v1/conversations/{id}", "getConversation", one)
+            .about("Reads a conversation", "")
+            .open_to(readers)
+            .answers::<ConversationView<'_>>(StatusCode::OK, "The conversation.")
+            .fails(&[ProblemKind::NotFound, ProblemKind::Unavailable]),
+        Endpoint::patch("/v1/conversations/{id}", "changeConversation", change)
+            .about(
+                "Changes a conversation",
+                "What is left out stays. With `if_version` nothing changes unless it is the present version.",
+            )
+            .open_to(Who::Scopes(CHANGERS))
+            .takes::<patch::ChangeBody>()
+            .answers::<ConversationView<'_>>(StatusCode::OK, "The conversation after it.")
+            .fails(&[ProblemKind::NotFound, ProblemKind::VersionConflict, ProblemKind::Unavailable]),
+        Endpoint::get("/v1/conversations/{id}/messages", "listMessages", messages)
+            .about("Lists a conversation's messages, newest first", "")
+            .open_to(readers)
+            .lists::<MessageView<'_>>("A page of them; `next` is the page before.")
+            .fails(&[ProblemKind::NotFound, ProblemKind::InvalidRequest, ProblemKind::Unavailable]),
+        Endpoint::get("/v1/conversations/{id}/events", "listEvents", events)
+            .about("Lists a conversation's log in order", "")
+            .open_to(readers)
+            .lists::<EventView<'_>>("A page of it.")
+            .fails(&[ProblemKind::NotFound, ProblemKind::InvalidRequest, ProblemKind::Unavailable]),
+        replies::described(
+            Endpoint::post("/v1/conversations/{id}/messages", "reply", reply)
+                .about("Replies", REPLY)
+                .open_to(Who::ScopesOrReplyToken(READERS))
+                .takes::<ReplyBody>()
+                .answers::<Replied>(StatusCode::ACCEPTED, "It is stored; delivery follows."),
+        ),
+    ]
+}
 
 /// `GET /v1/conversations`
 pub(crate) async fn list(State(api): State<SharedApi>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
     let access = api.caller(&headers, READERS)?;
     let mut filter = ConversationFilter::default();
     let mut wanted = None;
-    let page = query::of_a_list(uri.query(), &["status", "channel", "attention"], |key, value| {
+    let page = query::of_a_list(uri.query(), FILTERS, |key, value| {
         match key {
             "status" => filter.status = Some(read_status(value)?),
+            "owner" => filter.owner = Some(read_owner(value)?),
+            "assignee" => filter.assignee = Some(read_assignee(value)?),
+            "contact" => filter.contact = Some(read_contact(value)?),
             "attention" => filter.attention = Some(read_attention(value)?),
             _ => wanted = Some(read_channel(value)?),
         }
@@ -48,7 +109,7 @@ pub(crate) async fn list(State(api): State<SharedApi>, uri: Uri, headers: Header
         Visible::Only(channels) => api.desk.conversations(ConversationFilter { channels, ..filter }, page).await?,
     };
     let data = found.data.iter().map(ConversationView::from).collect();
-    Ok(json(StatusCode::OK, &ListView { data, next: found.next }))
+    Ok(answer(StatusCode::OK, &ListView { data, next: found.next }))
 }
 
 /// `GET /v1/conversations/{id}`
@@ -61,7 +122,7 @@ pub(crate) async fn one(
     let access = api.caller(&headers, READERS)?;
     query::none(uri.query())?;
     let conversation = seen(&api, access, path_id(&path)?).await?;
-    Ok(json(StatusCode::OK, &ConversationView::from(&conversation)))
+    Ok(answer(StatusCode::OK, &ConversationView::from(&conversation)))
 }
 
 /// `PATCH /v1/conversations/{id}`
@@ -78,7 +139,7 @@ pub(crate) async fn change(
     let change = patch::read(&body)?;
     guard(&api, access, id).await?;
     let conversation = api.desk.update(id, change, &access.teammate()).await?;
-    Ok(json(StatusCode::OK, &ConversationView::from(&conversation)))
+    Ok(answer(StatusCode::OK, &ConversationView::from(&conversation)))
 }
 
 /// `GET /v1/conversations/{id}/messages`
@@ -94,7 +155,7 @@ pub(crate) async fn messages(
     guard(&api, access, id).await?;
     let found = api.desk.messages(id, page).await?;
     let data = found.data.iter().map(MessageView::from).collect();
-    Ok(json(StatusCode::OK, &ListView { data, next: found.next }))
+    Ok(answer(StatusCode::OK, &ListView { data, next: found.next }))
 }
 
 /// `GET /v1/conversations/{id}/events`
@@ -110,7 +171,7 @@ pub(crate) async fn events(
     guard(&api, access, id).await?;
     let found = api.desk.events(id, page).await?;
     let data = found.data.iter().map(EventView::from).collect();
-    Ok(json(StatusCode::OK, &ListView { data, next: found.next }))
+    Ok(answer(StatusCode::OK, &ListView { data, next: found.next }))
 }
 
 /// `POST /v1/conversations/{id}/messages`
@@ -120,38 +181,65 @@ pub(crate) async fn reply(
     request: Request,
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
-    let (id, speaker, event) = replier(&api, &path, &head.headers).await?;
+    let (id, replier) = replier(&api, &path, &head.headers).await?;
     query::none(head.uri.query())?;
-    if head.headers.contains_key("idempotency-key") {
-        // Ignoring it would let a repeat say everything twice, against the sender's trust.
-        return Err(invalid(
-            "Idempotency-Key: not understood here yet; leave it out and read the messages before a repeat",
-        ));
-    }
-    body::must_be_json(&head.headers)?;
-    let (reply, fingerprint) = read_reply(body, &api).await?;
-    // A reply token is made for one event, and one event has one reply: asked again after a crash, the agent says it again.
-    let repeat = event.map(|event| Repeat { key: event.to_string(), by: "event".to_owned(), fingerprint });
-    let replied = match api.desk.reply(id, reply, speaker, repeat).await {
-        Err(DeskError::KeyReused) if event.is_some() => Err(DeskError::AlreadyAnswered),
+    let said = replies::read(&api, &head, body, &replier.by(id)).await?;
+    let replied = match replier {
+        Replier::Caller(access) => {
+            let speaker = said.speaker(access)?;
+            api.desk.reply(id, said.reply, speaker, said.repeat).await?
+        }
+        Replier::Event(_) if said.has_notes() => return Err(replies::no_notes()),
+        Replier::Event(event) => reply_to_event(&api, id, event, said).await?,
+    };
+    Ok(replies::answer(&replied))
+}
+
+/// An event has one reply: asked again after a crash, the agent says it again. A further reply needs a key of its own.
+async fn reply_to_event(api: &Api, id: ConversationId, event: EventId, said: Said) -> Result<Replied, DeskError> {
+    let has_key = said.repeat.is_some();
+    let repeat = said.repeat.unwrap_or_else(|| Repeat {
+        key: event.to_string(),
+        by: "event".to_owned(),
+        fingerprint: said.digest,
+    });
+    match api.desk.reply(id, said.reply, Speaker::Agent, Some(repeat)).await {
+        Err(DeskError::KeyReused) if !has_key => Err(DeskError::AlreadyAnswered),
         answer => answer,
-    }?;
-    Ok(json(StatusCode::ACCEPTED, &replied))
+    }
+}
+
+/// Who replies.
+enum Replier<'a> {
+    /// Somebody with a token of the configuration, or who needs none.
+    Caller(&'a Access),
+    /// The agent, with the reply token of this event.
+    Event(EventId),
+}
+
+impl Replier<'_> {
+    /// Names them among all.
+    fn by(&self, conversation: ConversationId) -> String {
+        match self {
+            Self::Caller(access) => access.by(),
+            Self::Event(_) => format!("reply:{conversation}"),
+        }
+    }
 }
 
 /// Who replies, known before any of the body is read.
-async fn replier(
-    api: &Api,
+async fn replier<'a>(
+    api: &'a Api,
     path: &PathParams,
     headers: &HeaderMap,
-) -> Result<(ConversationId, Speaker, Option<EventId>), Problem> {
+) -> Result<(ConversationId, Replier<'a>), Problem> {
     if let Shown::Bearer(token) = auth::shown(headers)
         && auth::is_reply_token(token)
         && api.tokens.find(token).is_none()
     {
         let id = path_id(path)?;
         if let Some(event) = api.desk.reply_token_opens(token, id) {
-            return Ok((id, Speaker::Agent, Some(event)));
+            return Ok((id, Replier::Event(event)));
         }
         return Err(Problem::new(
             ProblemKind::Unauthorized,
@@ -161,21 +249,7 @@ async fn replier(
     let access = api.caller(headers, READERS)?;
     let id = path_id(path)?;
     guard(api, access, id).await?;
-    Ok((id, access.speaker(), None))
-}
-
-/// The reply, and what it says as a hash.
-async fn read_reply(body: Body, api: &Api) -> Result<(frontdesk_engine::Reply, [u8; 32]), Problem> {
-    let body = body::read(body, MAX_BODY, api.limits.body_time).await?;
-    let fingerprint = Sha256::digest(&body).into();
-    let reply = parse_reply(&body).map_err(|error| match error {
-        BadReply::NotJson(_) => Problem::new(ProblemKind::InvalidJson, error.to_string()),
-        BadReply::Form(detail) => invalid(detail),
-    })?;
-    if reply.messages.is_empty() && reply.actions.is_empty() {
-        return Err(invalid("the reply says and does nothing; write text, markdown, messages or actions"));
-    }
-    Ok((reply, fingerprint))
+    Ok((id, Replier::Caller(access)))
 }
 
 /// The conversation, if the caller may see it.
@@ -192,12 +266,12 @@ async fn guard(api: &Api, access: &Access, id: ConversationId) -> Result<(), Pro
 }
 
 /// Which channels a list may show.
-enum Visible {
+pub(crate) enum Visible {
     All,
     Only(Vec<ChannelName>),
 }
 
-fn visible(access: &Access, wanted: Option<ChannelName>) -> Visible {
+pub(crate) fn visible(access: &Access, wanted: Option<ChannelName>) -> Visible {
     match (access.channels(), wanted) {
         (None, None) => Visible::All,
         (Some(channels), None) => Visible::Only(channels.to_vec()),
@@ -219,14 +293,29 @@ fn read_attention(value: &str) -> Result<Attention, Problem> {
         "dead_letter" => Ok(Attention::DeadLetter),
         "handoff" => Ok(Attention::Handoff),
         "fallback" => Ok(Attention::Fallback),
-        _ => Err(query::not_one_of("attention", &["dead_letter", "handoff", "fallback"])),
+        _ => Err(query::not_one_of("attention", ATTENTIONS)),
     }
 }
 
-fn read_channel(value: &str) -> Result<ChannelName, Problem> {
-    ChannelName::new(value).map_err(|error| query::refused(format!("channel: {error}")))
+fn read_owner(value: &str) -> Result<Owner, Problem> {
+    match value {
+        "agent" => Ok(Owner::Agent),
+        "desk" => Ok(Owner::Desk),
+        _ => Err(query::not_one_of("owner", &["agent", "desk"])),
+    }
 }
 
-fn invalid(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
-    Problem::new(ProblemKind::InvalidRequest, detail)
+fn read_assignee(value: &str) -> Result<String, Problem> {
+    match patch::assignee(value) {
+        Some(name) => Ok(name),
+        None => Err(query::refused(format!("assignee: {}", patch::ASSIGNEE_RULE))),
+    }
+}
+
+fn read_contact(value: &str) -> Result<ContactId, Problem> {
+    value.parse().map_err(|error: BadId| query::refused(format!("contact: {error}")))
+}
+
+pub(crate) fn read_channel(value: &str) -> Result<ChannelName, Problem> {
+    ChannelName::new(value).map_err(|error| query::refused(format!("channel: {error}")))
 }

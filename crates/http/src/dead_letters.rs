@@ -5,14 +5,49 @@ use frontdesk_engine::DeadLetterView;
 use frontdesk_model::DeadLetterId;
 use http::{HeaderMap, StatusCode, Uri};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     Scope,
     body::{ListView, json},
+    endpoint::{Endpoint, Who},
     problem::{Problem, ProblemKind},
     query,
     routes::{Api, PathParams, SharedApi, path_id},
 };
+
+const ADMINS: Who = Who::Scopes(&[Scope::Admin]);
+
+pub(crate) fn endpoints() -> [Endpoint; 3] {
+    [
+        Endpoint::get("/v1/dead-letters", "listDeadLetters", list)
+            .about(
+                "Lists what was given up, newest first",
+                "A token that is held to channels sees its own; its pages may be short.",
+            )
+            .open_to(ADMINS)
+            .lists::<DeadLetterView<'_>>("A page of them.")
+            .fails(&[ProblemKind::Unavailable]),
+        Endpoint::post("/v1/dead-letters/{id}/replay", "replayDeadLetter", replay)
+            .about(
+                "Tries its work anew",
+                "The event is posted to the agent once more; the parts of a message that are not out are sent.",
+            )
+            .open_to(ADMINS)
+            .answers::<ReplayedView>(StatusCode::ACCEPTED, "It is tried.")
+            .fails(&[
+                ProblemKind::NotFound,
+                ProblemKind::TakenOver,
+                ProblemKind::InvalidRequest,
+                ProblemKind::Unavailable,
+            ]),
+        Endpoint::delete("/v1/dead-letters/{id}", "dropDeadLetter", drop_one)
+            .about("Gives its work up for good", "")
+            .open_to(ADMINS)
+            .answers_empty("It is gone.")
+            .fails(&[ProblemKind::NotFound, ProblemKind::InvalidRequest, ProblemKind::Unavailable]),
+    ]
+}
 
 /// `GET /v1/dead-letters`
 pub(crate) async fn list(State(api): State<SharedApi>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
@@ -25,7 +60,8 @@ pub(crate) async fn list(State(api): State<SharedApi>, uri: Uri, headers: Header
     Ok(json(StatusCode::OK, &ListView { data, next: found.next }))
 }
 
-#[derive(Serialize)]
+/// A dead letter whose work is tried anew.
+#[derive(Serialize, ToSchema)]
 struct ReplayedView {
     id: DeadLetterId,
 }

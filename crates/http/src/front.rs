@@ -14,8 +14,9 @@ use std::{
 
 use axum::Router;
 use frontdesk_engine::Desk;
+use tokio::sync::watch;
 
-use crate::{HttpOptions, MountedChannel, Network, crowd::Crowd, routes};
+use crate::{HttpOptions, MountedChannel, Network, auth::Tokens, crowd::Crowd, routes, streams::Streams};
 
 /// In whose name the control socket speaks.
 pub(crate) const OPERATOR: &str = "operator";
@@ -38,8 +39,15 @@ pub struct Front(Arc<Inner>);
 struct Inner {
     desk: Desk,
     present: RwLock<Rooms>,
-    /// Who is here does not change with what is served.
-    crowd: Arc<Crowd>,
+    house: Arc<House>,
+}
+
+/// What does not change with what is served: who is here.
+pub(crate) struct House {
+    pub(crate) crowd: Arc<Crowd>,
+    pub(crate) streams: Arc<Streams>,
+    /// The present ones, for those who stay longer than a request.
+    pub(crate) tokens: watch::Sender<Arc<Tokens>>,
 }
 
 /// What lies behind the doors.
@@ -56,8 +64,10 @@ impl Front {
     /// A channel brings a path that cannot be mounted, or the same one twice for one method: a mistake in its code.
     #[must_use]
     pub fn new(desk: Desk, channels: Vec<MountedChannel>, options: HttpOptions) -> Self {
-        let present = RwLock::new(rooms(&desk, channels, options));
-        Self(Arc::new(Inner { desk, present, crowd: Arc::default() }))
+        let tokens = watch::Sender::new(Arc::new(Tokens::new(Vec::new())));
+        let house = Arc::new(House { crowd: Arc::default(), streams: Arc::default(), tokens });
+        let present = RwLock::new(rooms(&desk, &house, channels, options));
+        Self(Arc::new(Inner { desk, present, house }))
     }
 
     /// Other channels and options from now on. Requests in flight finish on what they began with.
@@ -65,7 +75,7 @@ impl Front {
     /// # Panics
     /// As [`Front::new`]; then everything stays as it is.
     pub fn replace(&self, channels: Vec<MountedChannel>, options: HttpOptions) {
-        let next = rooms(&self.0.desk, channels, options);
+        let next = rooms(&self.0.desk, &self.0.house, channels, options);
         *self.0.present.write().unwrap_or_else(PoisonError::into_inner) = next;
     }
 
@@ -85,7 +95,7 @@ impl Front {
     }
 
     pub(crate) fn crowd(&self) -> &Arc<Crowd> {
-        &self.0.crowd
+        &self.0.house.crowd
     }
 
     fn rooms(&self) -> RwLockReadGuard<'_, Rooms> {
@@ -93,12 +103,14 @@ impl Front {
     }
 }
 
-fn rooms(desk: &Desk, channels: Vec<MountedChannel>, options: HttpOptions) -> Rooms {
-    let base = routes::Base::new(desk.clone(), &channels, options);
-    Rooms {
+fn rooms(desk: &Desk, house: &Arc<House>, channels: Vec<MountedChannel>, options: HttpOptions) -> Rooms {
+    let base = routes::Base::new(desk.clone(), Arc::clone(house), &channels, options);
+    let rooms = Rooms {
         public: routes::api(&base, Door::Public, channels.clone()),
         admin: routes::watching(&base),
         control: routes::api(&base, Door::Control, channels),
-        trusted: base.trusted,
-    }
+        trusted: Arc::clone(&base.trusted),
+    };
+    house.tokens.send_replace(base.tokens);
+    rooms
 }

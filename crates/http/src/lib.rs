@@ -11,15 +11,20 @@
 
 mod answer;
 mod auth;
+mod bodies;
 mod body;
+mod changes;
+mod contacts;
 mod conversations;
 mod crowd;
 mod dead_letters;
+mod endpoint;
 mod front;
 mod health;
 mod metrics;
 mod mount;
 mod network;
+mod openapi;
 mod options;
 mod parting;
 mod patch;
@@ -27,12 +32,16 @@ mod patience;
 mod portions;
 mod problem;
 mod query;
+mod replies;
 mod routes;
 mod serve;
+mod status;
+mod streams;
 mod visit;
 
 pub use front::Front;
 pub use network::{Network, NotANetwork};
+pub use openapi::openapi;
 pub use options::{HttpOptions, Limits, MountedChannel, Scope, ScopeSet, TokenGrant, UnknownScope};
 pub use problem::ProblemKind;
 pub use serve::{serve, serve_admin, serve_control};

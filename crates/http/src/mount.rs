@@ -27,8 +27,8 @@ use crate::{
 pub(crate) fn channel(router: Router<SharedApi>, api: &SharedApi, mounted: MountedChannel) -> Router<SharedApi> {
     let name = mounted.name;
     mounted.routes.into_iter().fold(router, |router, route| {
-        let path = format!("/v1/channels/{name}{}", route.path);
-        let method = match route.method {
+        let path = format!("/v1/channels/{name}{}", route.document.path);
+        let method = match route.document.method {
             Method::Get => MethodFilter::GET,
             Method::Post => MethodFilter::POST,
         };

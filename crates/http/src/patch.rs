@@ -1,13 +1,48 @@
 //! The body of a change to a conversation: `if_version`, `status`, `owner`, and `"attention": null`.
 
 use frontdesk_engine::Change;
-use frontdesk_model::{Owner, Status, Version};
+use frontdesk_model::{Owner, Status, Timestamp, Version};
 use serde_json::{Map, Value};
+use utoipa::{
+    ToSchema,
+    openapi::{ObjectBuilder, Schema, Type},
+};
 
 use crate::{
     problem::{Problem, ProblemKind},
-    query::excerpt,
+    query::{excerpt, nearest},
 };
+
+// For the API's description; `read` reads it.
+/// What changes; everything left out stays.
+#[derive(ToSchema)]
+#[schema(as = ConversationChange)]
+#[allow(dead_code)] // a form to describe, not to fill
+pub(crate) struct ChangeBody {
+    /// Only if the conversation has this version still.
+    #[schema(required = false)]
+    if_version: Version,
+    /// The new status.
+    #[schema(required = false)]
+    status: Status,
+    /// The new owner.
+    #[schema(required = false)]
+    owner: Owner,
+    /// The teammate who looks after it; `null`: nobody.
+    #[schema(min_length = 1, max_length = 120)]
+    assignee: Option<String>,
+    /// Until when it sleeps, from now at most a year; `null` wakes it up.
+    snoozed_until: Option<Timestamp>,
+    /// `null` takes the attention away.
+    #[schema(required = false, schema_with = nothing)]
+    attention: (),
+}
+
+fn nothing() -> Schema {
+    ObjectBuilder::new().schema_type(Type::Null).into()
+}
+
+const FIELDS: &[&str] = &["if_version", "status", "owner", "assignee", "snoozed_until", "attention"];
 
 /// Reads a change. What is wrong is named with its key; no value is repeated.
 pub(crate) fn read(body: &[u8]) -> Result<Change, Problem> {
@@ -26,17 +61,53 @@ fn of_fields(fields: &Map<String, Value>) -> Result<Change, Problem> {
             "if_version" => change.if_version = Some(read_version(value)?),
             "status" => change.status = Some(read_status(value)?),
             "owner" => change.owner = Some(read_owner(value)?),
+            "assignee" => change.assignee = Some(read_assignee(value)?),
+            "snoozed_until" => change.snoozed_until = Some(read_moment(value)?),
             "attention" if value.is_null() => change.clear_attention = true,
             "attention" => return Err(refused("attention: can only be taken away; write null")),
-            unknown => {
-                let unknown = excerpt(unknown);
-                return Err(refused(format!(
-                    "{unknown}: not a field that can be changed; known are if_version, status, owner, attention"
-                )));
-            }
+            unknown => return Err(refused(unknown_field(unknown))),
         }
     }
     Ok(change)
+}
+
+fn unknown_field(name: &str) -> String {
+    let known = FIELDS.join(", ");
+    let hint = nearest(name, FIELDS).map(|nearest| format!("did you mean {nearest}? ")).unwrap_or_default();
+    format!("{}: not a field that can be changed; {hint}known are {known}", excerpt(name))
+}
+
+/// What an assignee's name is held to.
+pub(crate) const ASSIGNEE_RULE: &str = "write a name of 1 to 120 characters without control characters";
+
+/// A teammate's name as it can be assigned: spaces around it do not count.
+pub(crate) fn assignee(name: &str) -> Option<String> {
+    let name = name.trim();
+    let is_good = (1..=120).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+    is_good.then(|| name.to_owned())
+}
+
+fn read_assignee(value: &Value) -> Result<Option<String>, Problem> {
+    if value.is_null() {
+        return Ok(None);
+    }
+    match value.as_str().and_then(assignee) {
+        Some(name) => Ok(Some(name)),
+        None => Err(refused(format!("assignee: {ASSIGNEE_RULE}, or null for nobody"))),
+    }
+}
+
+/// Whether it lies where it may is for the engine, which has the clock.
+fn read_moment(value: &Value) -> Result<Option<Timestamp>, Problem> {
+    if value.is_null() {
+        return Ok(None);
+    }
+    match value.as_str().and_then(|text| text.parse().ok()) {
+        Some(moment) => Ok(Some(moment)),
+        None => {
+            Err(refused("snoozed_until: write an RFC 3339 time such as 2026-01-05T10:00:00Z, or null to wake it up"))
+        }
+    }
 }
 
 fn read_version(value: &Value) -> Result<Version, Problem> {
@@ -81,15 +152,19 @@ mod tests {
 
     #[test]
     fn a_change_is_read_field_by_field() {
-        let all = br#"{"if_version": 3, "status": "pending", "owner": "desk", "attention": null}"#;
+        let all = r#"{"if_version": 3, "status": "pending", "owner": "desk", "attention": null,
+            "assignee": " mia ", "snoozed_until": "2026-01-05T10:00:00Z"}"#;
         let wanted = Change {
             if_version: Some(Version(3)),
             status: Some(Status::Pending),
             owner: Some(Owner::Desk),
             clear_attention: true,
-            ..Change::default()
+            assignee: Some(Some("mia".into())),
+            snoozed_until: Some(Some("2026-01-05T10:00:00Z".parse().unwrap())),
         };
-        assert_eq!(read(all).unwrap(), wanted);
+        assert_eq!(read(all.as_bytes()).unwrap(), wanted);
+        let none = Change { assignee: Some(None), snoozed_until: Some(None), ..Change::default() };
+        assert_eq!(read(br#"{"assignee": null, "snoozed_until": null}"#).unwrap(), none);
         assert_eq!(read(b"{}").unwrap(), Change::default());
     }
 
@@ -102,7 +177,13 @@ mod tests {
             r#"{"attention": "handoff"}"#,
             r#"{"if_version": -1}"#,
             r#"{"if_version": "3"}"#,
-            r#"{"assignee": "mia"}"#,
+            r#"{"assigne": "mia"}"#,
+            r#"{"assignee": ""}"#,
+            r#"{"assignee": " \t "}"#,
+            r#"{"assignee": 7}"#,
+            r#"{"assignee": "a\nb"}"#,
+            r#"{"snoozed_until": "tomorrow"}"#,
+            r#"{"snoozed_until": 1}"#,
             "[]",
             "null",
             "",

@@ -18,6 +18,8 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
+use crate::visit::Pace;
+
 /// A farewell ends when the client has been silent for this long.
 const FAREWELL_SILENCE: Duration = Duration::from_millis(500);
 /// A farewell ends when this much has been thrown away.
@@ -26,6 +28,7 @@ const FAREWELL_BYTES: usize = 16 * 1024 * 1024;
 /// A connection that is not waited for without an end.
 pub(crate) struct Patient<S> {
     stream: S,
+    pace: Pace,
     answer_time: Duration,
     farewell_time: Duration,
     /// Runs while an answer is stuck; gone when all of it is handed to the kernel.
@@ -42,8 +45,17 @@ struct Farewell {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Patient<S> {
-    pub(crate) fn new(stream: S, answer_time: Duration, farewell_time: Duration) -> Self {
-        Self { stream, answer_time, farewell_time, stuck: None, farewell: None }
+    pub(crate) fn new(stream: S, pace: Pace, answer_time: Duration, farewell_time: Duration) -> Self {
+        Self { stream, pace, answer_time, farewell_time, stuck: None, farewell: None }
+    }
+
+    /// What became of a write.
+    fn written(&mut self, written: io::Result<usize>) -> Poll<io::Result<usize>> {
+        // Of an answer without an end not all can ever be taken; there any step forward counts.
+        if self.pace.has_no_end() {
+            self.stuck = None;
+        }
+        Poll::Ready(written)
     }
 
     /// A write that got nowhere: is there patience left?
@@ -93,7 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.stream).poll_write(context, bytes) {
             Poll::Pending => self.poll_patience(context).map(|ended| ended.map(|()| 0)),
-            done => done,
+            Poll::Ready(written) => self.written(written),
         }
     }
 
@@ -104,7 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     ) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.stream).poll_write_vectored(context, pieces) {
             Poll::Pending => self.poll_patience(context).map(|ended| ended.map(|()| 0)),
-            done => done,
+            Poll::Ready(written) => self.written(written),
         }
     }
 

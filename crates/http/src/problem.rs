@@ -16,7 +16,8 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 const MEDIA_TYPE: &str = "application/problem+json";
-const TYPE_PREFIX: &str = "urn:frontdesk:problem:";
+/// What a problem's `type` starts with.
+pub(crate) const TYPE_PREFIX: &str = "urn:frontdesk:problem:";
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $slug:literal, $status:ident, $title:literal;)*) => {
@@ -94,6 +95,8 @@ kinds! {
     IdempotencyKeyReused = "idempotency-key-reused", UNPROCESSABLE_ENTITY, "This Idempotency-Key belongs to another request";
     /// 429: this address asks for too much at once; come again after `Retry-After`.
     TooManyRequests = "too-many-requests", TOO_MANY_REQUESTS, "Too many requests at once";
+    /// 429: the token has as many streams open as it may; close one.
+    TooManyStreams = "too-many-streams", TOO_MANY_REQUESTS, "Too many streams at once";
     /// 431: request line and headers are too large; the connection is closed.
     HeadTooLarge = "head-too-large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's head is too large";
     /// 500: a mistake of ours; the log knows more.

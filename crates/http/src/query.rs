@@ -36,6 +36,29 @@ pub(crate) fn of_a_list(
     Ok(PageRequest { limit: limit.unwrap_or(DEFAULT_LIMIT), page })
 }
 
+/// Reads the query of what is no list: only these keys, each at most once and not empty.
+pub(crate) fn words(
+    raw: Option<&str>,
+    known: &'static [&'static str],
+    mut take: impl FnMut(&'static str, &str) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    let mut seen: Vec<&'static str> = Vec::new();
+    for (key, value) in form_urlencoded::parse(raw.unwrap_or_default().as_bytes()) {
+        let Some(key) = known.iter().copied().find(|known| *known == key) else {
+            return Err(unknown(&key, &[], known));
+        };
+        if seen.contains(&key) {
+            return Err(refused(format!("{key}: is there twice; write it once")));
+        }
+        seen.push(key);
+        if value.is_empty() {
+            return Err(refused(format!("{key}: is empty; leave it out")));
+        }
+        take(key, &value)?;
+    }
+    Ok(())
+}
+
 /// For paths that take no query.
 pub(crate) fn none(raw: Option<&str>) -> Result<(), Problem> {
     match form_urlencoded::parse(raw.unwrap_or_default().as_bytes()).next() {
@@ -69,9 +92,21 @@ fn unknown(key: &str, always: &[&str], filters: &[&str]) -> Problem {
     let known: Vec<_> = filters.iter().chain(always).copied().collect();
     let mend = match known.as_slice() {
         [] => "this path takes no query".to_owned(),
-        known => format!("known here are {}", known.join(", ")),
+        known => {
+            let hint = nearest(key, known).map(|nearest| format!("did you mean {nearest}? ")).unwrap_or_default();
+            format!("{hint}known here are {}", known.join(", "))
+        }
     };
     refused(format!("{}: not a query key of this path; {mend}", excerpt(key)))
+}
+
+/// Which of these a client probably meant.
+pub(crate) fn nearest<'k>(wrong: &str, known: &[&'k str]) -> Option<&'k str> {
+    let wrong: String = wrong.chars().take(40).collect();
+    let distance = |known: &&str| strsim::damerau_levenshtein(&wrong, known);
+    let nearest = known.iter().copied().min_by_key(distance)?;
+    // A third of the letters may be wrong.
+    (distance(&nearest) * 3 <= nearest.len().max(3)).then_some(nearest)
 }
 
 /// The start of what a client wrote, without what could disturb a terminal.

@@ -6,44 +6,57 @@ use axum::{
     Router,
     extract::{RawPathParams, State, rejection::RawPathParamsRejection},
     middleware,
-    routing::{delete, get, post},
+    routing::get,
 };
+use bytes::Bytes;
 use frontdesk_engine::Desk;
-use frontdesk_model::{BadId, ChannelName};
-use http::{HeaderMap, Uri};
+use frontdesk_model::{BadId, ChannelName, RouteDocument};
+use http::{HeaderMap, StatusCode, Uri};
+use serde_json::json;
 
 use crate::{
     HttpOptions, Limits, MountedChannel, Network, Scope, answer,
     auth::{Access, Shown, Tokens, shown},
-    conversations, dead_letters,
-    front::{Door, OPERATOR},
-    health, metrics, mount,
+    changes, contacts, conversations, dead_letters,
+    endpoint::Endpoint,
+    front::{Door, House, OPERATOR},
+    health, metrics, mount, openapi,
     problem::{Problem, ProblemKind},
+    status,
 };
 
 /// What the routes behind all doors share.
 #[derive(Clone)]
 pub(crate) struct Base {
     pub(crate) desk: Desk,
+    pub(crate) house: Arc<House>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) limits: Limits,
     pub(crate) metrics: Option<metrics::Page>,
     pub(crate) trusted: Arc<[Network]>,
     /// The channels whose routes are mounted.
     pub(crate) mounted: Arc<BTreeSet<ChannelName>>,
+    /// All of it, described.
+    pub(crate) description: Bytes,
 }
 
 impl Base {
-    pub(crate) fn new(desk: Desk, channels: &[MountedChannel], options: HttpOptions) -> Self {
+    pub(crate) fn new(desk: Desk, house: Arc<House>, channels: &[MountedChannel], options: HttpOptions) -> Self {
         Self {
             desk,
+            house,
             tokens: Arc::new(Tokens::new(options.tokens)),
             limits: options.limits,
             metrics: options.metrics,
             trusted: options.trusted_proxies.into(),
             mounted: Arc::new(channels.iter().map(|channel| channel.name.clone()).collect()),
+            description: openapi::describe(&endpoints(), &described(channels)).into(),
         }
     }
+}
+
+fn described(channels: &[MountedChannel]) -> Vec<RouteDocument> {
+    channels.iter().flat_map(|channel| channel.routes.iter().map(|route| route.document.clone())).collect()
 }
 
 /// What every handler works with.
@@ -78,18 +91,27 @@ impl Api {
     }
 }
 
+/// Every endpoint of the API, as it is served and described.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    let description = Endpoint::get("/openapi.json", "describe", openapi::page)
+        .about("This description", "What is served, as OpenAPI 3.1.")
+        .answers_with(StatusCode::OK, "An OpenAPI document.", "application/json", Some(json!({"type": "object"})));
+    health::endpoints()
+        .into_iter()
+        .chain([description])
+        .chain(conversations::endpoints())
+        .chain(contacts::endpoints())
+        .chain(changes::endpoints())
+        .chain(dead_letters::endpoints())
+        .chain(status::endpoints())
+        .collect()
+}
+
 /// The API, health, and the channels' own routes.
 pub(crate) fn api(base: &Base, door: Door, channels: Vec<MountedChannel>) -> Router {
     let tokenless = (door == Door::Control).then(|| Access::everything(OPERATOR));
     let api = Arc::new(Api { base: base.clone(), tokenless });
-    let fixed = health_routes()
-        .route("/v1/conversations", get(conversations::list))
-        .route("/v1/conversations/{id}", get(conversations::one).patch(conversations::change))
-        .route("/v1/conversations/{id}/messages", get(conversations::messages).post(conversations::reply))
-        .route("/v1/conversations/{id}/events", get(conversations::events))
-        .route("/v1/dead-letters", get(dead_letters::list))
-        .route("/v1/dead-letters/{id}", delete(dead_letters::drop_one))
-        .route("/v1/dead-letters/{id}/replay", post(dead_letters::replay));
+    let fixed = endpoints().into_iter().fold(Router::new(), |routes, endpoint| endpoint.mount(routes));
     let all = channels.into_iter().fold(fixed, |router, mounted| mount::channel(router, &api, mounted));
     finished(all.fallback(unknown_path), api)
 }
@@ -97,15 +119,12 @@ pub(crate) fn api(base: &Base, door: Door, channels: Vec<MountedChannel>) -> Rou
 /// What machines that watch may see.
 pub(crate) fn watching(base: &Base) -> Router {
     let api = Arc::new(Api { base: base.clone(), tokenless: None });
-    let mut routes = health_routes();
+    let mut routes = health::endpoints().into_iter().fold(Router::new(), |routes, endpoint| endpoint.mount(routes));
+    routes = routes.route("/v1/status", get(status::watched));
     if base.metrics.is_some() {
         routes = routes.route("/metrics", get(metrics::page));
     }
     finished(routes.fallback(unwatched_path), api)
-}
-
-fn health_routes() -> Router<SharedApi> {
-    Router::new().route("/healthz", get(health::alive)).route("/readyz", get(health::ready))
 }
 
 fn finished(routes: Router<SharedApi>, api: SharedApi) -> Router {
@@ -132,10 +151,7 @@ async fn unknown_path(State(api): State<SharedApi>, uri: Uri) -> Problem {
     {
         return unknown_channel();
     }
-    Problem::new(
-        ProblemKind::UnknownPath,
-        "nothing is served under this path; the API is under /v1/conversations and /v1/dead-letters, a channel's routes under /v1/channels/{name}",
-    )
+    Problem::new(ProblemKind::UnknownPath, "nothing is served under this path; /openapi.json says what is, and how")
 }
 
 /// The name is not repeated, and no other is told: which channels there are is for those who run them.
@@ -149,7 +165,7 @@ pub(crate) fn unknown_channel() -> Problem {
 async fn unwatched_path() -> Problem {
     Problem::new(
         ProblemKind::UnknownPath,
-        "this listener is for watching: /metrics, /healthz and /readyz; the API is on the public listener",
+        "this listener is for watching: /metrics, /v1/status, /healthz and /readyz; the API is on the public listener",
     )
 }
 

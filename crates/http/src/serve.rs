@@ -27,7 +27,7 @@ use crate::{
     parting::Explained,
     patience::Patient,
     problem::{Problem, ProblemKind},
-    visit::Visit,
+    visit::{Pace, Visit},
 };
 
 /// How long to wait before the next accept when descriptors or memory are short.
@@ -84,8 +84,7 @@ async fn hold_open(listener: impl Listener, door: Door, front: Front, limits: Li
                 accepted_last = true;
                 match hall.admit(peer) {
                     Admitted::In(counted) => {
-                        let visit = Visit::new(counted, Arc::clone(hall.front.crowd()));
-                        connections.spawn(hall.connection(stream, place, visit, told.clone()));
+                        connections.spawn(hall.connection(stream, place, counted, told.clone()));
                     }
                     Admitted::Not => hall.turn_away(stream, &mut connections),
                 }
@@ -186,17 +185,20 @@ impl Hall {
         &self,
         stream: S,
         place: OwnedSemaphorePermit,
-        visit: Visit,
+        counted: Option<(IpAddr, Counted)>,
         mut stopping: watch::Receiver<()>,
     ) -> impl Future<Output = ()> + use<S> {
-        let stream = Explained::new(Patient::new(stream, self.limits.answer_time, self.limits.farewell_time));
+        let pace = Pace::default();
+        let patient = Patient::new(stream, pace.clone(), self.limits.answer_time, self.limits.farewell_time);
+        let visit = Visit::new(counted, Arc::clone(self.front.crowd()), pace, stopping.clone());
         let (front, door) = (self.front.clone(), self.door);
         // Each request is answered by the routes of its own moment.
         let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+            visit.begin();
             request.extensions_mut().insert(visit.clone());
             front.behind(door).call(request)
         });
-        let connection = self.http.serve_connection(TokioIo::new(stream), service);
+        let connection = self.http.serve_connection(TokioIo::new(Explained::new(patient)), service);
         async move {
             let mut connection = pin!(connection);
             let ended = tokio::select! {
@@ -219,11 +221,11 @@ impl Hall {
     fn turn_away<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S, connections: &mut JoinSet<()>) {
         metrics::counter!("frontdesk_http_refused_total", "reason" => "connections").increment(1);
         let Ok(place) = Arc::clone(&self.beyond).try_acquire_owned() else { return };
-        let stream = Explained::new(Patient::new(stream, TURNED_AWAY_TIME, TURNED_AWAY_TIME));
+        let patient = Patient::new(stream, Pace::default(), TURNED_AWAY_TIME, TURNED_AWAY_TIME);
         let mut http = self.http.clone();
         http.keep_alive(false).header_read_timeout(TURNED_AWAY_TIME);
         let service = service_fn(|_| async { Ok::<_, Infallible>(too_many_connections()) });
-        let connection = http.serve_connection(TokioIo::new(stream), service);
+        let connection = http.serve_connection(TokioIo::new(Explained::new(patient)), service);
         connections.spawn(async move {
             let _ = tokio::time::timeout(2 * TURNED_AWAY_TIME, connection).await;
             drop(place);

@@ -1,8 +1,16 @@
 //! What a request brings along from its connection.
 
-use std::{borrow::Cow, net::IpAddr, sync::Arc};
+use std::{
+    borrow::Cow,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use http::HeaderMap;
+use tokio::sync::watch;
 
 use crate::{
     Network,
@@ -15,11 +23,22 @@ pub(crate) struct Visit {
     /// Where it comes from; `None`: through the control socket, whose visitors are not counted.
     peer: Option<Arc<(IpAddr, Counted)>>,
     crowd: Arc<Crowd>,
+    pace: Pace,
+    stopping: watch::Receiver<()>,
 }
 
+/// Whether the answer that a connection is sending has an end; known to whoever loses patience with its reader.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pace(Arc<AtomicBool>);
+
 impl Visit {
-    pub(crate) fn new(peer: Option<(IpAddr, Counted)>, crowd: Arc<Crowd>) -> Self {
-        Self { peer: peer.map(Arc::new), crowd }
+    pub(crate) fn new(
+        peer: Option<(IpAddr, Counted)>,
+        crowd: Arc<Crowd>,
+        pace: Pace,
+        stopping: watch::Receiver<()>,
+    ) -> Self {
+        Self { peer: peer.map(Arc::new), crowd, pace, stopping }
     }
 
     /// Who has to have a seat for this request; `None`: nobody.
@@ -32,5 +51,27 @@ impl Visit {
         } else {
             Cow::Owned(self.crowd.guest(source))
         })
+    }
+
+    /// A new request: its answer has an end, as far as is known.
+    pub(crate) fn begin(&self) {
+        self.pace.0.store(false, Ordering::Relaxed);
+    }
+
+    /// The answer to the present request is a stream.
+    pub(crate) fn answer_has_no_end(&self) {
+        self.pace.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Completes when the listener stops: what has no end of its own should end.
+    pub(crate) async fn leaving(&mut self) {
+        // A sender that is gone has stopped too.
+        let _ = self.stopping.changed().await;
+    }
+}
+
+impl Pace {
+    pub(crate) fn has_no_end(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }

@@ -27,7 +27,7 @@ async fn t45_the_administrators_listener_shows_what_machines_watch_and_nothing_e
     let page = client.ask("GET", "/metrics", "", None).await;
     assert_eq!((page.status, page.text.as_str()), (200, METRICS));
     assert_eq!(page.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    for path in ["/healthz", "/readyz"] {
+    for path in ["/healthz", "/readyz", "/v1/status"] {
         assert_eq!(client.ask("GET", path, "", None).await.status, 200, "{path}");
     }
     for (method, path) in [

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AccountId, Capabilities, ChannelName, Clock, Contact, Content, ConversationId, ExternalId, Key, KindName, Message,
-    MessageId, Outcome, Problem, Settings, ThreadId, Timestamp,
+    MessageId, Outcome, Problem, RouteDocument, Settings, ThreadId, Timestamp,
 };
 
 /// One kind of channel: knows its settings and makes channels of them.
@@ -28,6 +28,11 @@ pub trait Kind: Send + Sync {
     /// # Errors
     /// All that is wrong, each with its mend.
     fn validate(&self, channel: &ChannelName, settings: &Settings) -> Result<Box<dyn ChannelConfig>, Vec<Problem>>;
+
+    /// What [`Adapter::routes`] of every channel of this kind serves.
+    fn routes(&self) -> Vec<RouteDocument> {
+        Vec::new()
+    }
 }
 
 /// Checked settings of one channel. Cannot be wrong any more.
@@ -225,10 +230,8 @@ pub enum InboxError {
 /// A route that an adapter hands over. HTTP mounts it without knowing what it does.
 #[derive(Clone)]
 pub struct Route {
-    /// `POST`, `GET`, ...
-    pub method: Method,
-    /// Below the channel's own address, such as `/messages`.
-    pub path: &'static str,
+    /// Where it is mounted, and what it is for: a route cannot be served undescribed.
+    pub document: RouteDocument,
     /// The largest body that is read, in bytes; more gets 413.
     pub max_body: usize,
     /// What answers.

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::{ChannelName, ContactId, ConversationId, MessageId, Seq, ThreadKey, Timestamp, Version};
 
 /// Where a conversation stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ConversationStatus)]
 pub enum Status {
     /// Somebody on our side has something to do. Left by `pending` or `resolved`.
     Open,
@@ -17,7 +18,7 @@ pub enum Status {
 }
 
 /// Who answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Owner {
     /// The agent endpoint gets the events.
@@ -27,7 +28,7 @@ pub enum Owner {
 }
 
 /// Why the desk should look at a conversation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Attention {
     /// Some work of it became a dead letter.
@@ -111,7 +112,7 @@ pub struct Contact {
 }
 
 /// One address of a contact on a kind of channel.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Identity {
     /// `webhook`, `email`, ...: where the address is valid.
     pub kind: String,
@@ -122,7 +123,7 @@ pub struct Identity {
 }
 
 /// How sure we are that an address is the contact's own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Trust {
     /// The platform, or the business's own signed request, vouches for it.

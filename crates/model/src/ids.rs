@@ -10,7 +10,16 @@ use std::{borrow::Cow, fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, Type},
+};
+
 use crate::Timestamp;
+
+fn text_schema() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String)
+}
 
 /// How many partitions the model is spread over.
 pub const PARTITIONS: u8 = 64;
@@ -135,6 +144,14 @@ macro_rules! id {
                 text.parse().map_err(serde::de::Error::custom)
             }
         }
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                text_schema().pattern(Some(concat!("^", $prefix, "_[0-9a-hjkmnp-tv-z]{26}$"))).into()
+            }
+        }
+
+        impl ToSchema for $name {}
     };
 }
 
@@ -194,7 +211,7 @@ id!(
 );
 
 /// A position in a conversation's log: 1 for the first event, without gaps. 0 stands before all of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct Seq(pub u64);
 
@@ -217,7 +234,7 @@ impl fmt::Display for Seq {
 
 /// A conversation's version: moves only on what a contact does, on a teammate's message, and on changes of owner or
 /// status by others than the agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct Version(pub u64);
 
@@ -283,6 +300,14 @@ macro_rules! name {
                 Self::new(text).map_err(serde::de::Error::custom)
             }
         }
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                text_schema().description(Some(concat!($what, ": ", $rule))).into()
+            }
+        }
+
+        impl ToSchema for $name {}
     };
 }
 

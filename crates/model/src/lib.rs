@@ -1,7 +1,8 @@
 //! The conversation model, and the two contracts it is used through.
 //!
 //! * What is said: [`Conversation`], [`Message`], [`Event`], and their identifiers.
-//! * What a channel owes: [`Kind`], [`ChannelConfig`], [`Adapter`], and the [`Inbox`] it hands messages to.
+//! * What a channel owes: [`Kind`], [`ChannelConfig`], [`Adapter`], and the [`Inbox`] it hands messages to;
+//!   [`RouteDocument`], which describes a route of it.
 //! * What a store owes: [`Store`], with the typed [`Effect`]s and [`Guard`]s that its verbs carry.
 //!
 //! Nothing here does input or output, waits, or knows a protocol. Every other crate depends on this one and this
@@ -9,6 +10,7 @@
 
 mod adapter;
 mod conversation;
+mod document;
 mod event;
 mod ids;
 mod message;
@@ -20,6 +22,7 @@ mod time;
 
 pub use adapter::*;
 pub use conversation::*;
+pub use document::*;
 pub use event::*;
 pub use ids::*;
 pub use message::*;

@@ -143,8 +143,9 @@ pub enum StoreError {
 }
 
 /// Kinds of work due in a conversation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = LaneKind)]
 pub enum Lane {
     /// Events for the agent endpoint.
     Agent,

@@ -66,6 +66,7 @@ macro_rules! adapter_suite {
             answers_2xx_only_after_accept_returned
             passes_on_an_inbox_error_and_takes_the_repeat
             gives_a_duplicate_the_first_answer
+            answers_as_its_description_says
             refuses_bad_requests_before_the_inbox
             renders_purely_and_at_least_one_part
             receive_may_be_dropped_at_any_time

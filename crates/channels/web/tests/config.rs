@@ -72,5 +72,6 @@ async fn the_route_reads_no_more_than_max_body() {
     let world = World::new(&settings([("max_body", Setting::Number(5_000))]));
     let routes = world.adapter.routes(world.inbox);
     let [route] = routes.as_slice() else { panic!("one route") };
-    assert_eq!((route.method, route.path, route.max_body), (Method::Post, "/messages", 5_000));
+    assert_eq!((route.document.method, route.document.path, route.max_body), (Method::Post, "/messages", 5_000));
+    assert_eq!(WebhookKind.routes(), std::slice::from_ref(&route.document), "the kind knows it too");
 }

@@ -84,7 +84,8 @@ impl Adapter for Booth {
     fn routes(&self, inbox: Arc<dyn Inbox>) -> Vec<Route> {
         let route = |method, path| {
             let handler = Counter { path, state: Arc::clone(&self.0), inbox: Arc::clone(&inbox) };
-            Route { method, path, max_body: 4096, handler: Arc::new(handler) }
+            let max_body = if path == "/messages" { 1_000_000 } else { 4096 };
+            Route { document: document(method, path), max_body, handler: Arc::new(handler) }
         };
         let posts = ["/messages", "/echo", "/refuse", "/panic", "/broken"].map(|path| route(Method::Post, path));
         let gets = ["/hang", "/large"].map(|path| route(Method::Get, path));
@@ -108,6 +109,30 @@ impl Adapter for Booth {
             return Outcome::Failed { scope: Scope::Message, reason: "the far end refuses it".into() };
         }
         Outcome::Sent { external_id: None }
+    }
+}
+
+fn document(method: Method, path: &'static str) -> RouteDocument {
+    let problem = |(status, slug, title)| ProblemDocument { status, slug, title };
+    RouteDocument {
+        method,
+        path,
+        id: path,
+        summary: "A route for tests",
+        description: "",
+        admissions: vec![Admission::Bearer, Admission::Signature, Admission::Anybody],
+        headers: vec![],
+        body: (method == Method::Post).then(|| json!({"type": "object"})),
+        example: None,
+        answers: [200, 202]
+            .map(|status| AnswerDocument {
+                status,
+                description: "It is done.",
+                headers: vec![HeaderDocument { name: "Frontdesk-Duplicate", description: "It was here before." }],
+                body: json!(true),
+            })
+            .to_vec(),
+        problems: vec![problem((401, "bad-signature", "The signature does not match"))],
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::{
     net::{TcpSocket, TcpStream},
 };
 
-use super::soon;
+use super::{record, soon};
 
 /// One connection.
 pub struct Client<S = TcpStream> {
@@ -68,8 +68,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// A request and its answer; the connection stays open. No token: an empty one.
     pub async fn ask(&mut self, method: &str, path: &str, token: &str, body: Option<Value>) -> Answer {
-        self.send(request(method, path, token, body.as_ref())).await;
-        self.answer().await
+        self.ask_with(method, path, token, "", body).await
+    }
+
+    /// The same with further headers, each line with its end.
+    pub async fn ask_with(
+        &mut self,
+        method: &str,
+        path: &str,
+        token: &str,
+        headers: &str,
+        body: Option<Value>,
+    ) -> Answer {
+        self.send(request_with(method, path, token, headers, body.as_ref())).await;
+        let answer = self.answer().await;
+        record::answer(method, path, &answer);
+        answer
     }
 
     /// The next answer.
@@ -104,6 +118,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
+    /// So many bytes.
+    pub async fn take(&mut self, wanted: usize) -> Vec<u8> {
+        while self.unread.len() < wanted {
+            assert_ne!(self.stream.read_buf(&mut self.unread).await.unwrap(), 0, "the connection ended");
+        }
+        self.unread.drain(..wanted).collect()
+    }
+
     /// Whichever comes first.
     pub async fn ended_or_answered(&mut self) {
         let _ = self.try_answer().await;
@@ -121,7 +143,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
 /// A request as it goes over the wire.
 pub fn request(method: &str, path: &str, token: &str, body: Option<&Value>) -> Vec<u8> {
-    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: desk\r\n");
+    request_with(method, path, token, "", body)
+}
+
+pub fn request_with(method: &str, path: &str, token: &str, headers: &str, body: Option<&Value>) -> Vec<u8> {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: desk\r\n{headers}");
     if !token.is_empty() {
         head += &format!("Authorization: Bearer {token}\r\n");
     }

@@ -14,6 +14,8 @@ mod booth;
 mod client;
 mod counts;
 mod log;
+mod record;
+mod stream;
 
 use std::{
     future::pending,
@@ -35,9 +37,10 @@ use tokio::{
 };
 
 pub use booth::{Booth, LARGE};
-pub use client::{Answer, Client, request};
+pub use client::{Answer, Client, request, request_with};
 pub use counts::Counts;
 pub use log::Log;
+pub use stream::Stream;
 
 pub const ADMIN: &str = "token-of-the-admin";
 pub const DESK: &str = "token-of-mia";
@@ -163,6 +166,12 @@ impl World {
         self.client().await.ask(method, path, token, body).await
     }
 
+    /// One reply under a key.
+    pub async fn say_once(&self, path: &str, token: &str, key: &str, body: Value) -> Answer {
+        let headers = format!("Idempotency-Key: {key}\r\n");
+        self.client().await.ask_with("POST", path, token, &headers, Some(body)).await
+    }
+
     pub async fn get(&self, path: &str, token: &str) -> Answer {
         self.ask("GET", path, token, None).await
     }
@@ -260,6 +269,11 @@ impl Clock for WallClock {
     fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
         Box::pin(tokio::time::sleep(span))
     }
+}
+
+/// The clock on the wall.
+pub fn now_millis() -> i64 {
+    WallClock.now().as_millis()
 }
 
 /// A deadline for what should happen at once.

@@ -127,6 +127,43 @@ pub async fn gives_a_duplicate_the_first_answer(case: &dyn AdapterCase) {
     assert_eq!(inbox.taken().len(), 2);
 }
 
+/// Every answer of the first route, fine or not, is one that its description has.
+pub async fn answers_as_its_description_says(case: &dyn AdapterCase) {
+    let Some(good) = case.good_request(1) else { return };
+    let far_end = agreeable().await;
+    let (adapter, _) = channel(case, &far_end);
+    let inbox = TestInbox::open();
+    let route = route(&adapter, &inbox);
+    // Twice: a repeat may be answered with headers of its own.
+    for request in [good.clone(), good.clone()] {
+        let RouteResponse::Json { status, headers, .. } = route.handler.handle(request).await else {
+            panic!("refused a good request");
+        };
+        let described = route.document.answers.iter().find(|answer| answer.status == status);
+        let described = described.unwrap_or_else(|| panic!("{status} is not described"));
+        for (name, _) in headers {
+            let known = described.headers.iter().any(|header| header.name.eq_ignore_ascii_case(name));
+            assert!(known, "the header {name} is not described");
+        }
+    }
+    let bad = case.bad_requests().into_iter().map(|(what, request)| (what, request, true));
+    for (what, request, inbox_open) in
+        bad.chain([("nothing can be taken", case.good_request(2).unwrap_or(good), false)])
+    {
+        if !inbox_open {
+            inbox.close();
+        }
+        let RouteResponse::Problem(problem) = route.handler.handle(request).await else {
+            panic!("took a request although: {what}");
+        };
+        let problems = &route.document.problems;
+        let known = problems
+            .iter()
+            .any(|known| (known.status, known.slug, known.title) == (problem.status, problem.slug, problem.title));
+        assert!(known, "{what}: {} {} is not described", problem.status, problem.slug);
+    }
+}
+
 /// What is wrong is refused with 4xx, in a sentence, and reaches nobody.
 pub async fn refuses_bad_requests_before_the_inbox(case: &dyn AdapterCase) {
     let far_end = agreeable().await;

@@ -22,6 +22,7 @@ enum Flaw {
     SwallowsInboxErrors,
     ForgetsDuplicates,
     TakesAnything,
+    AnswersOtherwise,
     RendersTheTime,
     EndsReceiving,
     SendsTwice,
@@ -63,6 +64,28 @@ impl ChannelConfig for Config {
     }
 }
 
+fn document() -> RouteDocument {
+    let problem = |status| ProblemDocument { status, slug: "no", title: "no" };
+    RouteDocument {
+        method: Method::Post,
+        path: "/",
+        id: "receiveSmallMessage",
+        summary: "Hands in a message",
+        description: "",
+        admissions: vec![Admission::Anybody],
+        headers: vec![],
+        body: None,
+        example: None,
+        answers: vec![AnswerDocument {
+            status: 202,
+            description: "It is stored.",
+            headers: vec![],
+            body: serde_json::json!({"type": "string"}),
+        }],
+        problems: vec![problem(400), problem(503)],
+    }
+}
+
 #[async_trait]
 impl RouteHandler for Handler {
     async fn handle(&self, request: RouteRequest) -> RouteResponse {
@@ -70,6 +93,9 @@ impl RouteHandler for Handler {
             RouteResponse::Problem(HttpProblem { status, slug: "no", title: "no", detail: detail.into(), retry_after })
         };
         let text = String::from_utf8_lossy(&request.body).into_owned();
+        if text.is_empty() && self.0 == Flaw::AnswersOtherwise {
+            return problem(422, "empty", None);
+        }
         if text.is_empty() && self.0 != Flaw::TakesAnything {
             return problem(400, "empty", None);
         }
@@ -140,7 +166,7 @@ impl Adapter for Small {
 
     fn routes(&self, inbox: Arc<dyn Inbox>) -> Vec<Route> {
         let handler = Arc::new(Handler(self.flaw, inbox, Mutex::default()));
-        vec![Route { method: Method::Post, path: "/", max_body: 100, handler }]
+        vec![Route { document: document(), max_body: 100, handler }]
     }
 
     async fn probe(&self) -> Result<(), ProbeError> {
@@ -240,6 +266,7 @@ catches! {
     AnswersFirst: answers_2xx_only_after_accept_returned;
     SwallowsInboxErrors: passes_on_an_inbox_error_and_takes_the_repeat;
     ForgetsDuplicates: gives_a_duplicate_the_first_answer;
+    AnswersOtherwise: answers_as_its_description_says;
     TakesAnything: refuses_bad_requests_before_the_inbox;
     RendersTheTime: renders_purely_and_at_least_one_part;
     EndsReceiving: receive_may_be_dropped_at_any_time;

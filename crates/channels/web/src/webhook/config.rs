@@ -3,14 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use frontdesk_model::{
-    AccountId, Adapter, BuildError, ChannelConfig, ChannelName, Clock, Key, Kind, KindName, Need, Problem, Settings,
-    Shape,
+    AccountId, Adapter, BuildError, ChannelConfig, ChannelName, Clock, Key, Kind, KindName, Need, Problem,
+    RouteDocument, Settings, Shape,
 };
 use url::Url;
 
 use super::{
     KIND, Webhook,
     capabilities::capabilities,
+    document,
     outbound::{Address, FarEnd},
     signature::{BadSecret, SigningKey},
 };
@@ -73,6 +74,10 @@ impl Kind for WebhookKind {
 
     fn keys(&self) -> &'static [Key] {
         &KEYS
+    }
+
+    fn routes(&self) -> Vec<RouteDocument> {
+        vec![document::messages()]
     }
 
     fn validate(&self, channel: &ChannelName, settings: &Settings) -> Result<Box<dyn ChannelConfig>, Vec<Problem>> {

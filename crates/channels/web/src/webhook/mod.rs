@@ -12,12 +12,14 @@
 //! attempt. What the answers mean stands in [`outbound`].
 //!
 //! In reading order: [`config`] (settings, and what can be wrong with them), [`inbound`] (who may, then the answer), [`wire`]
-//! (both bodies, over the reader in [`json`]), [`outbound`], [`signature`], [`refusal`] (every error that a sender can get).
+//! (both bodies, over the reader in [`json`]), [`outbound`], [`signature`], [`refusal`] (every error that a sender can get),
+//! [`document`] (the route, described).
 //!
 //! [Standard Webhooks]: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 
 mod capabilities;
 mod config;
+mod document;
 mod inbound;
 mod json;
 mod outbound;
@@ -29,8 +31,7 @@ use std::{future, sync::Arc};
 
 use async_trait::async_trait;
 use frontdesk_model::{
-    Adapter, Capabilities, Clock, Dispatch, FrozenPart, Inbox, Method, Outcome, Outgoing, ProbeError, ReceiveError,
-    Route,
+    Adapter, Capabilities, Clock, Dispatch, FrozenPart, Inbox, Outcome, Outgoing, ProbeError, ReceiveError, Route,
 };
 
 pub use self::{
@@ -60,7 +61,7 @@ impl Adapter for Webhook {
 
     fn routes(&self, inbox: Arc<dyn Inbox>) -> Vec<Route> {
         let handler = Messages { keys: Arc::clone(&self.keys), clock: Arc::clone(&self.clock), inbox };
-        vec![Route { method: Method::Post, path: "/messages", max_body: self.max_body, handler: Arc::new(handler) }]
+        vec![Route { document: document::messages(), max_body: self.max_body, handler: Arc::new(handler) }]
     }
 
     async fn probe(&self) -> Result<(), ProbeError> {

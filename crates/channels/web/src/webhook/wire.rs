@@ -26,13 +26,13 @@ const FROM: &[&str] = &["id", "name", "email", "locale"];
 /// The bounds of ids, in the words of a sender's side.
 const ID_RULE: &str = "it must have 1 to 512 bytes and no control characters";
 /// The longest name, in characters.
-const MAX_NAME: usize = 256;
+pub(super) const MAX_NAME: usize = 256;
 /// The longest subject, in characters: what a header line of a mail can hold.
-const MAX_SUBJECT: usize = 998;
+pub(super) const MAX_SUBJECT: usize = 998;
 /// The longest address that mail can be sent to, in bytes: RFC 5321, erratum 1690.
-const MAX_EMAIL: usize = 254;
+pub(super) const MAX_EMAIL: usize = 254;
 /// Longer than any language tag in use, in bytes.
-const MAX_LOCALE: usize = 35;
+pub(super) const MAX_LOCALE: usize = 35;
 
 /// What came with a body and may name the message when the body does not, in this order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
