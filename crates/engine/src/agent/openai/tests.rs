@@ -118,6 +118,10 @@ fn what_never_reached_the_customer_and_what_came_before_their_first_words_is_lef
         record(Author::Agent, "too late", Some(DeliveryStatus::Discarded)),
         record(Author::Agent, "refused by the channel", Some(DeliveryStatus::Failed)),
         record(Author::Agent, "partly there", Some(DeliveryStatus::Partial)),
+        MessageRecord {
+            message: Message { private: true, ..message(mia(), "a note for colleagues") },
+            ..record(mia(), "", None)
+        },
     ];
     let body = usual(&history, &[message(ada(), "two")]);
     assert_eq!(turns(&body), ["user: one", "assistant: partly there", "user: two"]);
