@@ -22,6 +22,7 @@ mod effects;
 mod lanes;
 mod lists;
 mod log;
+mod plans;
 mod reader;
 mod room;
 mod rows;
@@ -151,6 +152,7 @@ impl SqliteStore {
             .map_err(broken)?;
         let space = Arc::new(Space::new(folder, options.min_free, options.reserve));
         let reader = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(broken)?;
+        plans::keep(&reader, 64).map_err(broken)?;
         let description = describe(folder, options.durability, store_id);
         let writer = Writer::start(connection, Arc::clone(&clock), Arc::clone(&space), lock).map_err(unusable)?;
         let reader = Reader::start(reader).map_err(unusable)?;
@@ -231,7 +233,7 @@ fn prepare(connection: &mut Connection, durability: Durability, path: &Path) -> 
         transaction.commit().map_err(broken)?;
     }
     connection.execute_batch(claims::TEMPORARY).map_err(broken)?;
-    connection.set_prepared_statement_cache_capacity(64);
+    plans::keep(connection, 128).map_err(broken)?;
     Ok(())
 }
 

@@ -21,7 +21,6 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
-        connection.set_prepared_statement_cache_capacity(32);
         let (reads, waiting) = mpsc::channel::<Read>();
         let thread = thread::Builder::new().name("store-reader".into()).spawn(move || {
             while let Ok(read) = waiting.recv() {
