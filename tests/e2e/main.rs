@@ -13,6 +13,8 @@ mod kill_at_each_step;
 mod logs;
 mod openai;
 mod readme;
+mod reload;
 mod stopping;
+mod supervisor;
 mod ten_kills;
 mod world;

@@ -109,6 +109,23 @@ pub struct ConversationsView {
     resolved: u64,
 }
 
+impl StatusView {
+    /// All of it in a line: how many channels, and the worst of what is unwell.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let configured = self.channels.iter().filter(|channel| channel.state != StateView::Absent).count();
+        let mut line = format!("serving; {configured} channel{}", if configured == 1 { "" } else { "s" });
+        if let Some(worst) = self.unwell.first() {
+            line.push_str("; ");
+            line.push_str(worst);
+        }
+        if let more @ 1.. = self.unwell.len().saturating_sub(1) {
+            line.push_str(&format!(" (and {more} more: frontdesk status)"));
+        }
+        line
+    }
+}
+
 impl From<Standing> for StateView {
     fn from(of: Standing) -> Self {
         match of {

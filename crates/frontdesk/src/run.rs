@@ -1,27 +1,35 @@
 //! The daemon's life: open the store, start the engine, listen, serve until told to stop, drain, close.
 //!
 //! Nothing listens before the store is open and the workers run; `READY=1` follows the first moment at which a message
-//! would be taken. `SIGTERM` (or Ctrl-C) stops new work at once, gives what is in hand 25 seconds, and ends with 0; a
-//! second signal ends at once, which loses nothing that was accepted either.
+//! would be taken. `SIGHUP` reads the configuration anew ([`reload`]). `SIGTERM` (or Ctrl-C) stops new work at once, gives
+//! what is in hand 25 seconds, and ends with 0; a second signal ends at once, which loses nothing that was accepted either.
+
+mod reload;
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow};
-use frontdesk_engine::{AgentOptions, ConnectedChannel, Drained, Engine, EngineOptions, Protocol};
-use frontdesk_http::HttpOptions;
+use anyhow::{Context, Result};
+use frontdesk_engine::{AgentOptions, Drained, Engine, EngineOptions, Protocol};
+use frontdesk_http::{Front, HttpOptions, Limits, MountedChannel};
 use frontdesk_model::{Clock, Store};
 use frontdesk_store::{SqliteOptions, SqliteStore};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+};
 
+use self::reload::{Channels, RunningChannel};
 use crate::{
     announce::announce,
     clock::SystemClock,
-    config::Config,
+    config::{Config, Environment},
+    figures::{self, Render},
     keys::{self, Keys},
-    notify,
+    listeners, notify,
 };
 
 /// How long work in hand may go on after a signal to stop. The supervisor's own limit must lie above 30 s.
@@ -45,6 +53,7 @@ pub enum Ended {
 pub fn run(config: Config) -> Result<Ended> {
     // Another provider may be there already when the daemon runs inside a test or an example.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    take_all_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -53,59 +62,130 @@ pub fn run(config: Config) -> Result<Ended> {
     runtime.block_on(live(config))
 }
 
+/// The soft limit is low by habit, for the sake of programs that use select(2); the hard one is what the operator allows.
+fn take_all_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        // Fewer descriptors are no reason not to serve.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    }
+}
+
+/// A running daemon.
+struct Daemon {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    engine: Engine,
+    front: Front,
+    channels: Channels,
+    figures: Option<Render>,
+    /// How this daemon is reached where the configuration does not say.
+    own_url: String,
+}
+
 async fn live(config: Config) -> Result<Ended> {
     let started = Instant::now();
-    let mut stop = Stop::listen()?;
+    let mut signals = Signals::listen()?;
+    let environment = Environment::of_process();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = open_store(&config, &clock)?;
     let keys = keys::provide(&config).context("a key could not be made")?;
-    let listen = config.server.listen;
-    let listener = tokio::net::TcpListener::bind(listen).await.map_err(|error| {
-        anyhow!("cannot listen on {listen}: {error}\n  mend: stop what listens there, or set listen in [server]")
-    })?;
-    let address = listener.local_addr().context("the listener has no address")?;
-    let public_url = config.server.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
-    let channels = connect(&config, &clock)?;
+    let listeners = listeners::open(&config, &environment).await?;
+    let address = listeners.public.local_addr().context("the listener has no address")?;
+    let own_url = format!("http://{address}");
+    let public_url = config.server.public_url.clone().unwrap_or_else(|| own_url.clone());
+    let figures = figures::install();
+    let channels = Channels::build(&config, &clock)?;
     let engine = Engine::start(
         Arc::clone(&store),
         Arc::clone(&clock),
-        EngineOptions { public_url: public_url.clone(), agent: agent(&config, &keys), channels: channels.clone() },
+        EngineOptions { public_url: public_url.clone(), agent: agent(&config, &keys), channels: channels.connected() },
     )
     .await
     .context("the engine cannot be started")?;
-    let mounted = channels.iter().filter_map(|channel| {
-        let routes = channel.adapter.routes(engine.inbox(&channel.name)?);
-        Some(frontdesk_http::MountedChannel { name: channel.name.clone(), routes })
-    });
-    let options = HttpOptions { tokens: grants(&config, &keys), ..HttpOptions::default() };
+    let options = http_options(&config, &keys, figures.as_ref());
     let limits = options.limits.clone();
-    let front = frontdesk_http::Front::new(engine.desk(), mounted.collect(), options);
-    let receivers = receive(&engine, &channels);
+    let front = Front::new(engine.desk(), mounted(&engine, &channels), options);
     announce(&config, &keys, &store.describe(), &public_url);
+    let mut daemon = Daemon { config, clock, engine, front, channels, figures, own_url };
+    daemon.channels.receive(&daemon.engine);
+
+    let quiet = watch::Sender::new(false);
+    let (serving, _control) = serve(listeners, &daemon.front, &limits, &quiet);
+    let telling = tell_the_supervisor(&daemon);
     tracing::info!(after = ?started.elapsed(), "ready");
     notify::ready("serving");
+    while let Told::Reload = signals.next().await {
+        daemon.reload().await;
+    }
 
-    let (quiet, hush) = tokio::sync::oneshot::channel::<()>();
-    let serving = tokio::spawn(frontdesk_http::serve(listener, front, limits, async {
-        let _ = hush.await;
-    }));
-    stop.requested().await;
     tracing::info!("stopping: finishing what is in hand");
-    notify::stopping();
-    engine.begin_drain();
-    drop(receivers);
-    let _ = quiet.send(());
+    notify::stopping(PATIENCE + LAST_CALL);
+    daemon.engine.begin_drain();
+    drop(telling);
+    drop(daemon.channels);
+    quiet.send_replace(true);
     let ended = tokio::select! {
-        drained = engine.drain(PATIENCE) => match drained {
+        drained = daemon.engine.drain(PATIENCE) => match drained {
             Drained::Clean => Ended::Clean,
             Drained::CutShort => Ended::CutShort,
         },
-        () = stop.requested() => Ended::CutShort,
+        () = signals.stop() => Ended::CutShort,
     };
-    let _ = tokio::time::timeout(LAST_CALL, serving).await;
+    let _ = tokio::time::timeout(LAST_CALL, serving.join_all()).await;
     store.close().await.context("the store could not be closed")?;
     tracing::info!(clean = (ended == Ended::Clean), "stopped");
     Ok(ended)
+}
+
+/// Every listener's loop, and the control socket's file for as long as it is needed.
+fn serve(
+    listeners: listeners::Listeners,
+    front: &Front,
+    limits: &Limits,
+    quiet: &watch::Sender<bool>,
+) -> (JoinSet<()>, Option<listeners::SocketFile>) {
+    let mut serving = JoinSet::new();
+    let hush = || {
+        let mut quiet = quiet.subscribe();
+        async move {
+            let _ = quiet.wait_for(|quiet| *quiet).await;
+        }
+    };
+    serving.spawn(frontdesk_http::serve(listeners.public, front.clone(), limits.clone(), hush()));
+    if let Some(admin) = listeners.admin {
+        serving.spawn(frontdesk_http::serve_admin(admin, front.clone(), limits.clone(), hush()));
+    }
+    let file = listeners.control.map(|control| {
+        serving.spawn(frontdesk_http::serve_control(control.listener, front.clone(), limits.clone(), hush()));
+        control.file
+    });
+    (serving, file)
+}
+
+fn tell_the_supervisor(daemon: &Daemon) -> JoinSet<()> {
+    let mut telling = JoinSet::new();
+    telling.spawn(notify::keep_telling(daemon.engine.desk(), Arc::clone(&daemon.clock)));
+    telling.spawn(notify::watchdog(daemon.engine.desk()));
+    telling
+}
+
+fn http_options(config: &Config, keys: &Keys, figures: Option<&Render>) -> HttpOptions {
+    HttpOptions {
+        tokens: grants(config, keys),
+        metrics: figures.cloned(),
+        trusted_proxies: config.server.trusted_proxies.clone(),
+        ..HttpOptions::default()
+    }
+}
+
+fn mounted(engine: &Engine, channels: &Channels) -> Vec<MountedChannel> {
+    let mounted = channels.running().filter_map(|RunningChannel { connected, .. }| {
+        let routes = connected.adapter.routes(engine.inbox(&connected.name)?);
+        Some(MountedChannel { name: connected.name.clone(), routes })
+    });
+    mounted.collect()
 }
 
 fn open_store(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Store>> {
@@ -141,59 +221,40 @@ fn grants(config: &Config, keys: &Keys) -> Vec<frontdesk_http::TokenGrant> {
     config.tokens.iter().cloned().chain(keys.grants()).collect()
 }
 
-fn connect(config: &Config, clock: &Arc<dyn Clock>) -> Result<Vec<ConnectedChannel>> {
-    config
-        .channels
-        .iter()
-        .map(|channel| {
-            let adapter = channel
-                .config
-                .build(Arc::clone(clock))
-                .with_context(|| format!("the channel {} cannot be started", channel.name))?;
-            Ok(ConnectedChannel {
-                name: channel.name.clone(),
-                kind: channel.kind.clone(),
-                account: channel.config.account(),
-                adapter,
-            })
-        })
-        .collect()
+/// The signals that a daemon listens to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
 }
 
-/// A receiver that ends is started again after a pause; the channels do not disturb each other.
-fn receive(engine: &Engine, channels: &[ConnectedChannel]) -> tokio::task::JoinSet<()> {
-    let mut receivers = tokio::task::JoinSet::new();
-    for channel in channels {
-        let Some(inbox) = engine.inbox(&channel.name) else { continue };
-        let (name, adapter) = (channel.name.clone(), Arc::clone(&channel.adapter));
-        receivers.spawn(async move {
-            loop {
-                if let Err(error) = adapter.receive(Arc::clone(&inbox)).await {
-                    tracing::warn!(channel = %name, %error, "receiving stopped; it starts again in 10 s");
-                }
-                tokio::time::sleep(Duration::from_secs(10)).await;
-            }
-        });
-    }
-    receivers
+/// What a signal says.
+enum Told {
+    Stop,
+    Reload,
 }
 
-/// The signals to stop.
-struct Stop {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Stop {
+impl Signals {
     fn listen() -> Result<Self> {
         let listen = |kind| signal(kind).context("signals cannot be listened for");
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
     }
 
-    async fn requested(&mut self) {
+    async fn next(&mut self) -> Told {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            biased;
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.hangup.recv() => Told::Reload,
         }
+    }
+
+    /// Whoever stops has no use for another configuration.
+    async fn stop(&mut self) {
+        while let Told::Reload = self.next().await {}
     }
 }

@@ -38,6 +38,7 @@ pub struct Site {
     port: Port,
     env: Vec<(String, String)>,
     wrapping: Vec<String>,
+    server: String,
     store: String,
     sections: String,
     _temporary: Option<tempfile::TempDir>,
@@ -84,6 +85,7 @@ impl Site {
             port: Port::take()?,
             env: Vec::new(),
             wrapping: Vec::new(),
+            server: String::new(),
             store: String::new(),
             sections: String::new(),
             _temporary: None,
@@ -118,9 +120,26 @@ impl Site {
         self
     }
 
-    /// Replaces what [`Site::with`] added; takes effect with the next start.
+    /// Adds lines to `[server]`, such as `admin_listen`.
+    #[must_use]
+    pub fn with_server(mut self, lines: &str) -> Self {
+        let _ = writeln!(self.server, "{lines}");
+        self
+    }
+
+    /// Replaces what [`Site::with`] added; takes effect with the next start, or with [`Site::write`] and a reload.
     pub fn reconfigure(&mut self, sections: &str) {
         sections.clone_into(&mut self.sections);
+    }
+
+    /// Writes the configuration, as a start does by itself.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self) -> Result<PathBuf, Trouble> {
+        let file = self.folder.join("channels.toml");
+        std::fs::write(&file, self.configuration())?;
+        Ok(file)
     }
 
     /// Where the configuration and `data` are.
@@ -162,8 +181,7 @@ impl Site {
     /// # Errors
     /// The process cannot be made.
     pub fn launch(&self) -> Result<Daemon, Trouble> {
-        let file = self.folder.join("channels.toml");
-        std::fs::write(&file, self.configuration())?;
+        let file = self.write()?;
         let mut command = match self.wrapping.split_first() {
             None => Command::new(&self.binary),
             Some((wrapper, arguments)) => {
@@ -203,8 +221,8 @@ impl Site {
     }
 
     fn configuration(&self) -> String {
-        let (listen, store, sections) = (self.address(), &self.store, &self.sections);
-        format!("[server]\nlisten = \"{listen}\"\n\n[store]\nurl = \"sqlite:./data\"\n{store}\n{sections}")
+        let (listen, server, store, sections) = (self.address(), &self.server, &self.store, &self.sections);
+        format!("[server]\nlisten = \"{listen}\"\n{server}\n[store]\nurl = \"sqlite:./data\"\n{store}\n{sections}")
     }
 }
 
@@ -262,6 +280,14 @@ impl Daemon {
     /// The process is not there any more.
     pub fn terminate(&self) -> Result<(), Trouble> {
         self.signal(Signal::TERM)
+    }
+
+    /// `SIGHUP`: asks it to read its configuration anew.
+    ///
+    /// # Errors
+    /// The process is not there any more.
+    pub fn hang_up(&self) -> Result<(), Trouble> {
+        self.signal(Signal::HUP)
     }
 
     /// `SIGSTOP`, and waits until it stands still: afterwards no thread of it runs.

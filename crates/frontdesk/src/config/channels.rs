@@ -54,7 +54,9 @@ fn channel(checker: &mut Checker<'_>, written: &str, node: &Node, kinds: &[&dyn 
     let mut table = checker.table(node, &title, kind.keys(), &["kind"])?;
     let name = name?;
     match kind.validate(&name, &table.settings) {
-        Ok(config) if table.is_right() => Some(ConfiguredChannel { name, kind: kind.name(), config }),
+        Ok(config) if table.is_right() => {
+            Some(ConfiguredChannel { name, kind: kind.name(), config, settings: table.settings })
+        }
         Ok(_) => None,
         Err(problems) => {
             for problem in problems {

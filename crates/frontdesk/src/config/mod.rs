@@ -28,8 +28,8 @@ use std::{
 };
 
 use frontdesk_engine::Protocol;
-use frontdesk_http::TokenGrant;
-use frontdesk_model::{ChannelConfig, ChannelName, Kind, KindName};
+use frontdesk_http::{Network, TokenGrant};
+use frontdesk_model::{ChannelConfig, ChannelName, Kind, KindName, Settings};
 use frontdesk_store::Durability;
 use url::Url;
 
@@ -68,6 +68,10 @@ pub struct Server {
     pub listen: SocketAddr,
     /// How the daemon is reached from outside, without a final slash.
     pub public_url: Option<String>,
+    /// Where metrics and status are served without sign-in.
+    pub admin_listen: Option<SocketAddr>,
+    /// Whose `X-Forwarded-For` counts.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// Where everything is kept.
@@ -120,14 +124,26 @@ impl fmt::Debug for Agent {
 }
 
 /// One channel, checked by its kind.
-#[derive(Debug)]
 pub struct ConfiguredChannel {
     /// Its name.
     pub name: ChannelName,
     /// Its kind.
     pub kind: KindName,
-    /// Its settings.
+    /// Its settings, checked.
     pub config: Box<dyn ChannelConfig>,
+    /// Its settings as they were read, to tell whether another reading says the same.
+    pub settings: Settings,
+}
+
+/// Without its settings, which show what was written.
+impl fmt::Debug for ConfiguredChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConfiguredChannel")
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The configuration's file: what the command line names, else what `FRONTDESK_CONFIG` names, else [`DEFAULT_FILE`].

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use frontdesk_http::{Scope, TokenGrant};
+use frontdesk_http::{Network, Scope, TokenGrant};
 use frontdesk_model::{ChannelName, Key, Need, Problem, Secret, Shape};
 use frontdesk_store::Durability;
 use url::{Host, Url};
@@ -39,6 +39,8 @@ pub(super) const fn required(name: &'static str, shape: Shape, doc: &'static str
 pub(super) const SERVER: &[Key] = &[
     optional("listen", Shape::Text, "the address and port that the API is served on"),
     optional("public_url", Shape::HttpUrl, "how this daemon is reached from outside"),
+    optional("admin_listen", Shape::Text, "where metrics and status are served without sign-in"),
+    optional("trusted_proxies", Shape::Texts, "whose X-Forwarded-For counts"),
 ];
 
 /// `[tokens.NAME]`.
@@ -103,7 +105,44 @@ pub(super) fn server(checker: &mut Checker<'_>, node: Option<&Node>) -> Option<S
         _ => {}
     }
     let public_url = public_url.map(|url| url.as_str().trim_end_matches('/').to_owned());
-    Some(Server { listen: listen.ok()?, public_url })
+    let admin_listen = admin_listen(checker, &mut table);
+    let trusted_proxies = trusted_proxies(checker, &mut table);
+    Some(Server { listen: listen.ok()?, public_url, admin_listen, trusted_proxies })
+}
+
+/// Nobody signs in there, so nobody else should reach it.
+fn admin_listen(checker: &mut Checker<'_>, table: &mut Table) -> Option<SocketAddr> {
+    let address = table.settings.text("admin_listen")?.parse::<SocketAddr>();
+    match &address {
+        Err(_) => {
+            let mend = "write an IP address and a port, such as \"127.0.0.1:9090\"";
+            checker.complain(Severity::Error, table, problem("admin_listen", "not an address with a port", mend));
+        }
+        Ok(address) if !address.ip().is_loopback() => {
+            let what =
+                "not an address of this machine alone, and it shows metrics and status to everyone who reaches it";
+            let mend = "write \"127.0.0.1:9090\", or see to it that only your own machines reach it";
+            checker.complain(Severity::Warning, table, problem("admin_listen", what, mend));
+        }
+        Ok(_) => {}
+    }
+    address.ok()
+}
+
+fn trusted_proxies(checker: &mut Checker<'_>, table: &mut Table) -> Vec<Network> {
+    let mut networks = Vec::new();
+    for text in table.settings.texts("trusted_proxies").to_vec() {
+        match text.parse::<Network>() {
+            Ok(network) => networks.push(network),
+            Err(error) => {
+                let mend = "write an address or a range such as 127.0.0.1, 10.0.0.0/8 or fd00::/8";
+                let what = error.to_string();
+                let what = what.split(';').next().unwrap_or_default();
+                checker.complain(Severity::Error, table, problem("trusted_proxies", what, mend));
+            }
+        }
+    }
+    networks
 }
 
 pub(super) fn in_the_clear(url: &Url) -> bool {
