@@ -356,7 +356,8 @@ impl Desk {
     pub async fn update(&self, id: ConversationId, change: Change, by: &Speaker) -> Result<Conversation, DeskError> {
         self.refuse_while_draining()?;
         if let Some(Some(until)) = change.snoozed_until {
-            check_snooze(until, self.shared.clock.now()).map_err(DeskError::Invalid)?;
+            check_snooze(until, self.shared.clock.now())
+                .map_err(|rule| DeskError::Invalid(format!("snoozed_until: {rule}, or null to wake it up")))?;
         }
         for _ in 0..8 {
             let conversation = self.conversation(id).await?;

@@ -29,7 +29,7 @@ pub use agent::openai::answer::{ChatAnswer, ChatTrouble, read_chat_answer};
 pub use desk::{Change, Desk, DeskError, Readiness, Repeat, Replied, RepliedMessage, Speaker};
 pub use feed::{Feed, FeedBatch, FeedItem};
 pub use options::{AgentOptions, ConnectedChannel, EngineOptions, OpenAiOptions, Protocol};
-pub use reply::{Action, BadReply, Reply, ReplyMessage, parse_reply};
+pub use reply::{Action, BadReply, Reply, ReplyMessage, nearest, parse_reply};
 pub use runtime::{Drained, Engine, StartError};
 pub use status::{AgentView, ChannelView, ConversationsView, DaemonView, LaneView, StateView, StatusView, StoreView};
 pub use wire::{AuthorView, ChangeView, ContactView, ConversationView, DeadLetterView, EventView, MessageView};

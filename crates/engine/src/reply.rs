@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use frontdesk_model::{Content, MessageId, Timestamp, Version};
 use serde::Deserialize;
+use serde_path_to_error::Segment;
 
 /// At most this many messages in one reply.
 pub(crate) const MAX_MESSAGES: usize = 20;
@@ -53,13 +54,13 @@ const LONGEST_SNOOZE: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Whether a conversation may sleep until then.
 ///
 /// # Errors
-/// Why not, in a sentence.
-pub(crate) fn check_snooze(until: Timestamp, now: Timestamp) -> Result<(), String> {
+/// Why not, in words that follow the name of the field.
+pub(crate) fn check_snooze(until: Timestamp, now: Timestamp) -> Result<(), &'static str> {
     if until <= now {
-        return Err("snooze: until is not in the future".into());
+        return Err("write a moment that lies in the future");
     }
     if until > now.plus(LONGEST_SNOOZE) {
-        return Err("snooze: until is more than a year away".into());
+        return Err("write a moment that is at most a year away");
     }
     Ok(())
 }
@@ -68,21 +69,45 @@ impl Reply {
     /// Whether its moments can be used.
     pub(crate) fn check_moments(&self, now: Timestamp) -> Result<(), String> {
         self.actions.iter().try_for_each(|action| match action {
-            Action::Snooze { until } => check_snooze(*until, now),
+            Action::Snooze { until } => check_snooze(*until, now).map_err(|rule| format!("until of snooze: {rule}")),
             Action::Handoff { .. } | Action::Resolve => Ok(()),
         })
     }
 }
 
-/// A body is not a reply; the sentence says what is wrong and names no content.
+/// A body is not a reply.
+///
+/// Shown (`Display`) it says what is wrong without a word of the body, as a log may have it. Who wrote the body is told more:
+/// see [`BadReply::told`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadReply {
     /// Not JSON at all.
     #[error("the reply is not JSON: {0}")]
     NotJson(String),
     /// JSON of another form.
-    #[error("{0}")]
-    Form(String),
+    #[error("{said}")]
+    Form {
+        /// What is wrong.
+        said: String,
+        /// The same with the name of a field that is not known here.
+        told: String,
+    },
+}
+
+impl BadReply {
+    /// What is wrong and what to do about it, for whoever wrote the body and for nobody else.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self {
+            Self::NotJson(_) => self.to_string(),
+            Self::Form { told, .. } => told.clone(),
+        }
+    }
+
+    fn form(sentence: impl Into<String>) -> Self {
+        let said = sentence.into();
+        Self::Form { told: said.clone(), said }
+    }
 }
 
 /// Reads a reply. An empty body is a reply that says nothing. Depth is bounded (128 levels) and so is the number of
@@ -94,32 +119,175 @@ pub fn parse_reply(body: &[u8]) -> Result<Reply, BadReply> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(Reply::default());
     }
-    let raw: RawReply = serde_json::from_slice(body).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => BadReply::Form(describe(&error)),
-        _ => BadReply::NotJson(describe(&error)),
-    })?;
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let raw: RawReply =
+        serde_path_to_error::deserialize(&mut reader).map_err(|error| Mistake::of(&error).into_bad())?;
+    reader.end().map_err(|error| BadReply::NotJson(format!("something stands behind it ({})", place(&error))))?;
     raw.check()
 }
 
-/// serde's own words can quote a value; only the place and the kind of mistake are passed on.
-fn describe(error: &serde_json::Error) -> String {
-    let place = format!("line {} column {}", error.line(), error.column());
-    let words = error.to_string();
-    let words = words.split(" at line ").next().unwrap_or_default();
-    let said = match (words.split_once(' '), words.split_once(", expected ")) {
-        (Some(("invalid", _)), Some((_, expected))) => format!("expected {expected}"),
-        (Some(("invalid", _)), None) => "a value of the wrong type".to_owned(),
-        (Some(("unknown", rest)), expected) => {
-            let what = rest.split(' ').next().unwrap_or_default();
-            format!("unknown {what}, expected {}", expected.map_or("none", |(_, expected)| expected))
+fn place(error: &serde_json::Error) -> String {
+    format!("line {} column {}", error.line(), error.column())
+}
+
+/// What serde found, in the words of the format. Its own words can quote the body and name types of ours; neither is
+/// passed on.
+struct Mistake {
+    is_json: bool,
+    /// Where, as far as the names on the way are the format's own.
+    path: String,
+    /// What is wrong there.
+    said: String,
+    /// A field that is not known, and what to do about it.
+    unknown: Option<(String, String)>,
+    place: String,
+}
+
+impl Mistake {
+    fn of(error: &serde_path_to_error::Error<serde_json::Error>) -> Self {
+        let inner = error.inner();
+        let words = inner.to_string();
+        let words = words.split(" at line ").next().unwrap_or_default();
+        let mut mistake = Self {
+            is_json: inner.classify() == serde_json::error::Category::Data,
+            path: known_path(error.path()),
+            said: words.to_owned(),
+            unknown: None,
+            place: place(inner),
+        };
+        if let Some((name, known)) = unknown_field(words) {
+            let listed =
+                if known.is_empty() { "none is needed".to_owned() } else { format!("known are {}", known.join(", ")) };
+            mistake.said = format!("a field that is not known; {listed}");
+            let guess = || nearest(name, &known).map(|nearest| format!("did you mean {nearest}?"));
+            let mend = advice(name).map(str::to_owned).or_else(guess).unwrap_or(listed);
+            mistake.unknown = Some((excerpt(name), mend));
+            // The path leads to the field itself where its name has a meaning elsewhere.
+            if let Some(holder) = mistake.path.strip_suffix(name) {
+                mistake.path = holder.trim_end_matches('.').to_owned();
+            }
+        } else if let Some((_, known)) =
+            words.strip_prefix("unknown variant `").and_then(|rest| rest.rsplit_once("`, expected "))
+        {
+            mistake.said = format!("write one of {}", quoted(known).join(", "));
+        } else if let Some(name) = words.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+            mistake.said = format!("{name} is missing");
+        } else if let Some(name) = words.strip_prefix("duplicate field `").and_then(|rest| rest.strip_suffix('`')) {
+            mistake.said = format!("{name} is there twice; write it once");
+        } else if let Some((_, expected)) =
+            words.strip_prefix("invalid ").and_then(|rest| rest.rsplit_once(", expected "))
+        {
+            mistake.said = format!("write {}", in_our_words(expected));
         }
-        _ => words.to_owned(),
-    };
-    format!("{said} ({place})")
+        mistake
+    }
+
+    fn into_bad(self) -> BadReply {
+        let Self { is_json, path, said, unknown, place } = self;
+        if !is_json {
+            return BadReply::NotJson(format!("{said} ({place})"));
+        }
+        let at = if path.is_empty() { String::new() } else { format!("{path}: ") };
+        let told = match unknown {
+            Some((name, mend)) => {
+                let name = if path.is_empty() { name } else { format!("{path}.{name}") };
+                format!("{name}: not a field of a reply; {mend} ({place})")
+            }
+            None => format!("{at}{said} ({place})"),
+        };
+        BadReply::Form { said: format!("{at}{said} ({place})"), told }
+    }
+}
+
+/// Fields that somebody may well expect, and what to do without them.
+fn advice(name: &str) -> Option<&'static str> {
+    match name {
+        "buttons" => Some("buttons are not sent yet: write the choices into the text"),
+        "attachments" => Some("attachments are not sent yet: put a link into the text"),
+        "private" => Some("it stands on a message: {\"messages\": [{\"text\": \"...\", \"private\": true}]}"),
+        "html" => Some("write markdown instead"),
+        _ => None,
+    }
+}
+
+/// Every name that the format has, so that a path holds no other.
+const NAMES: &[&str] = &[
+    "if_version",
+    "messages",
+    "route",
+    "actions",
+    "text",
+    "markdown",
+    "reply_to",
+    "private",
+    "type",
+    "reason",
+    "until",
+];
+
+fn known_path(path: &serde_path_to_error::Path) -> String {
+    let mut written = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => written += &format!("[{index}]"),
+            Segment::Map { key } if NAMES.contains(&key.as_str()) => {
+                if !written.is_empty() {
+                    written.push('.');
+                }
+                written += key;
+            }
+            _ => break,
+        }
+    }
+    written
+}
+
+/// The field that is not known, and those that are.
+fn unknown_field(words: &str) -> Option<(&str, Vec<&str>)> {
+    let rest = words.strip_prefix("unknown field `")?;
+    match rest.rsplit_once("`, expected ") {
+        Some((name, known)) => Some((name, quoted(known))),
+        None => Some((rest.strip_suffix("`, there are no fields")?, Vec::new())),
+    }
+}
+
+/// The names in a list such as "one of `a`, `b`".
+fn quoted(list: &str) -> Vec<&str> {
+    list.split('`').skip(1).step_by(2).collect()
+}
+
+fn in_our_words(expected: &str) -> &str {
+    match expected {
+        "a string" | "a borrowed string" => "text in quotes",
+        "a sequence" => "a list in brackets",
+        "a boolean" => "true or false",
+        "u64" => "a whole number from 0",
+        other => other,
+    }
+}
+
+/// The start of what somebody wrote, without what could disturb a terminal.
+fn excerpt(text: &str) -> String {
+    text.chars().take(40).map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+}
+
+/// Which of the known words somebody probably meant.
+#[must_use]
+pub fn nearest<'k>(wrong: &str, known: &[&'k str]) -> Option<&'k str> {
+    // Longer ones are nobody's typing mistake, and comparing them would cost time.
+    if wrong.len() > 64 {
+        return None;
+    }
+    let wrong = wrong.to_lowercase();
+    // A third of the letters may be wrong, and at least one.
+    let bound = (wrong.chars().count() / 3).max(1);
+    let distances = known.iter().map(|known| (strsim::osa_distance(&wrong, known), *known));
+    let (_, nearest) = distances.filter(|(distance, _)| *distance <= bound).min_by_key(|(distance, _)| *distance)?;
+    Some(nearest)
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a JSON object such as {\"text\": \"Hello\"}")]
 struct RawReply {
     if_version: Option<Version>,
     messages: Option<Vec<RawMessage>>,
@@ -131,7 +299,7 @@ struct RawReply {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a message such as {\"text\": \"Hello\"}")]
 struct RawMessage {
     text: Option<String>,
     markdown: Option<String>,
@@ -141,7 +309,12 @@ struct RawMessage {
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(
+    tag = "type",
+    rename_all = "snake_case",
+    deny_unknown_fields,
+    expecting = "an action such as {\"type\": \"resolve\"}"
+)]
 enum RawAction {
     Handoff { reason: Option<String> },
     Resolve {},
@@ -150,9 +323,9 @@ enum RawAction {
 
 impl RawReply {
     fn check(self) -> Result<Reply, BadReply> {
-        let form = |sentence: &str| BadReply::Form(sentence.to_owned());
+        let form = |sentence: &str| BadReply::form(sentence);
         if self.route.is_some_and(|route| route.iter().any(|stop| stop != "origin")) {
-            return Err(form("route: only \"origin\" is known; leave route out"));
+            return Err(form("route: replies go where the customer wrote, which is \"origin\"; leave route out"));
         }
         let alone = RawMessage { text: self.text, markdown: self.markdown, reply_to: self.reply_to, private: false };
         let has_alone = alone.text.is_some() || alone.markdown.is_some() || alone.reply_to.is_some();
@@ -164,7 +337,7 @@ impl RawReply {
             (false, messages) => messages.unwrap_or_default(),
         };
         if raw_messages.len() > MAX_MESSAGES {
-            return Err(BadReply::Form(format!("messages: at most {MAX_MESSAGES} in one reply")));
+            return Err(BadReply::form(format!("messages: at most {MAX_MESSAGES} in one reply")));
         }
         let messages = raw_messages.into_iter().enumerate().map(|(at, raw)| raw.check(at)).collect::<Result<_, _>>()?;
         let actions = self.actions.unwrap_or_default();
@@ -189,11 +362,11 @@ impl RawMessage {
             (Some(text), None) => Content::Text(text),
             (None, Some(markdown)) => Content::Markdown(markdown),
             _ => {
-                return Err(BadReply::Form(format!("messages[{at}]: write exactly one of text and markdown")));
+                return Err(BadReply::form(format!("messages[{at}]: write exactly one of text and markdown")));
             }
         };
         if content.source().trim().is_empty() {
-            return Err(BadReply::Form(format!("messages[{at}]: says nothing; leave it out")));
+            return Err(BadReply::form(format!("messages[{at}]: says nothing; leave it out")));
         }
         Ok(ReplyMessage { content, reply_to: self.reply_to, private: self.private })
     }

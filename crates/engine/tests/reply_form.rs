@@ -67,6 +67,40 @@ fn what_is_not_a_reply_is_named_without_repeating_it() {
 }
 
 #[test]
+fn who_wrote_it_is_told_which_field_is_not_known_and_the_log_is_not() {
+    let cases = [
+        "{\"txet\":\"canary\"}",
+        "{\"messages\":[{\"text\":\"a\"},{\"text\":\"a\",\"buttons\":[{\"id\":\"x\"}]}]}",
+        "{\"text\":\"a\",\"attachments\":[]}",
+        "{\"text\":\"a\",\"private\":true}",
+        "{\"messages\":[{\"text\":\"a\",\"privat\":true}]}",
+        "{\"text\":\"a\",\"canary`, expected `b\":1}",
+        "{\"text\":\"a\",\"canary\\u001b[31m\":1}",
+        "{\"actions\":[{\"type\":\"resolve\",\"resaon\":\"canary\"}]}",
+        "{\"actions\":[{\"type\":\"reslove\"}]}",
+        "{\"actions\":[{\"reason\":\"refund\"}]}",
+        "{\"actions\":[\"resolve\"]}",
+        "{\"actions\":[{\"type\":\"snooze\"}]}",
+        "{\"text\":\"a\",\"text\":\"b\"}",
+        "{\"messages\":[\"a\"]}",
+        "{\"messages\":{}}",
+        "{\"text\":\"a\"} and more",
+    ];
+    let told: Vec<(&str, String, String)> = cases
+        .iter()
+        .map(|body| {
+            let error = parse_reply(body.as_bytes()).unwrap_err();
+            (*body, error.told(), error.to_string())
+        })
+        .collect();
+    for (body, told, said) in &told {
+        assert!(!said.contains("canary") && !said.contains("txet"), "{body} -> {said}");
+        assert!(!told.contains('\u{1b}') && !told.contains("Raw"), "{body} -> {told}");
+    }
+    insta::assert_debug_snapshot!(told);
+}
+
+#[test]
 fn t29_depth_is_an_error_and_not_a_crash() {
     let deep = "[".repeat(100_000);
     assert!(parse_reply(deep.as_bytes()).is_err());

@@ -1,68 +1,135 @@
-//! Bodies that requests bring, for the API's description. They are read elsewhere: a reply by [`frontdesk_engine::parse_reply`].
-#![allow(dead_code)] // forms to describe, not to fill
+//! Bodies that requests bring, for the API's description. They are read elsewhere: a reply by [`frontdesk_engine::parse_reply`],
+//! a change in `patch`. Written by hand, because what may stand beside what is more than types can say.
 
-use frontdesk_model::{MessageId, Timestamp, Version};
-use utoipa::ToSchema;
+use serde_json::{Value, json};
 
-/// What to say and to do. `text` or `markdown` alone stand for one message.
-#[derive(ToSchema)]
-#[schema(as = Reply)]
-pub(crate) struct ReplyBody {
-    /// Only if the conversation has this version still.
-    if_version: Option<Version>,
-    /// What to say, in order.
-    #[schema(max_items = 20)]
-    messages: Option<Vec<ReplyMessageBody>>,
-    /// What else to do.
-    #[schema(max_items = 4)]
-    actions: Option<Vec<ActionBody>>,
-    /// One message, where every character means itself.
-    text: Option<String>,
-    /// One message, as CommonMark.
-    markdown: Option<String>,
-    /// The message that this one answers.
-    reply_to: Option<MessageId>,
-    /// Only `origin` so far: where the customer wrote.
-    route: Option<Vec<RouteStop>>,
+/// What a body is called, and its schema.
+pub(crate) struct BodySchema {
+    pub(crate) name: &'static str,
+    pub(crate) schema: Value,
 }
 
-/// One message of a reply: exactly one of `text` and `markdown`.
-#[derive(ToSchema)]
-#[schema(as = ReplyMessage)]
-pub(crate) struct ReplyMessageBody {
-    /// What to say, where every character means itself.
-    text: Option<String>,
-    /// What to say, as CommonMark.
-    markdown: Option<String>,
-    /// The message that it answers.
-    reply_to: Option<MessageId>,
-    /// A note that only our side sees; needs scope `desk`.
-    private: Option<bool>,
+/// A reply.
+pub(crate) fn reply() -> BodySchema {
+    let message_id = || json!({"type": ["string", "null"], "pattern": "^msg_[0-9a-hjkmnp-tv-zA-HJKMNP-TV-Z]{26}$"});
+    let words = |description: &str| json!({"type": ["string", "null"], "pattern": "\\S", "description": description});
+    let text = || words("What to say, where every character means itself.");
+    let markdown = || words("What to say, as CommonMark.");
+    let private = json!({"type": "boolean", "description": "A note that only our side sees; needs scope `desk`."});
+    // Exactly one of them, and no null in its place.
+    let one_of_both = || {
+        json!([
+            {"required": ["text"], "properties": {"text": {"type": "string"}, "markdown": {"type": "null"}}},
+            {"required": ["markdown"], "properties": {"markdown": {"type": "string"}, "text": {"type": "null"}}}
+        ])
+    };
+    let message = json!({
+        "type": "object",
+        "description": "One message: exactly one of `text` and `markdown`.",
+        "properties": {
+            "text": text(),
+            "markdown": markdown(),
+            "reply_to": message_id(),
+            "private": private
+        },
+        "additionalProperties": false,
+        "oneOf": one_of_both()
+    });
+    let action = |name: &str, description: &str, properties: Value, required: &[&str]| {
+        let mut all = json!({"type": {"const": name}});
+        if let (Value::Object(all), Value::Object(more)) = (&mut all, properties) {
+            all.extend(more);
+        }
+        json!({
+            "type": "object", "description": description, "properties": all, "required": required,
+            "additionalProperties": false
+        })
+    };
+    let handoff = action(
+        "handoff",
+        "Teammates go on.",
+        json!({"reason": {"type": ["string", "null"], "description": "Why, for the desk."}}),
+        &["type"],
+    );
+    let snooze = action(
+        "snooze",
+        "The conversation sleeps, unless the contact writes.",
+        json!({"until": {"type": "string", "format": "date-time", "description": "From now at most a year."}}),
+        &["type", "until"],
+    );
+    let resolve = action("resolve", "The matter is done.", json!({}), &["type"]);
+    let mut forms = vec![json!({
+        "description": "Several messages, or actions, or both.",
+        "anyOf": [
+            {"required": ["messages"], "properties": {"messages": {"type": "array", "minItems": 1}}},
+            {"required": ["actions"], "properties": {"actions": {"type": "array", "minItems": 1}}}
+        ],
+        "properties": {"text": {"type": "null"}, "markdown": {"type": "null"}, "reply_to": {"type": "null"}}
+    })];
+    if let Value::Array(alone) = one_of_both() {
+        forms.push(json!({
+            "description": "One message alone, perhaps with actions.",
+            "oneOf": alone,
+            "properties": {"messages": {"type": "null"}}
+        }));
+    }
+    let schema = json!({
+        "type": "object",
+        "description": "What to say and to do. `text` or `markdown` alone stand for one message.",
+        "properties": {
+            "if_version": {
+                "type": ["integer", "null"],
+                "minimum": 0,
+                "description": "Only if the conversation has this version still."
+            },
+            "messages": {"type": ["array", "null"], "maxItems": 20, "items": message, "description": "What to say, in order."},
+            "actions": {
+                "type": ["array", "null"],
+                "maxItems": 4,
+                "items": {"oneOf": [handoff, resolve, snooze]},
+                "description": "What else to do."
+            },
+            "text": text(),
+            "markdown": markdown(),
+            "reply_to": message_id(),
+            "route": {
+                "type": ["array", "null"],
+                "items": {"const": "origin"},
+                "description": "Where it goes; so far always where the customer wrote."
+            }
+        },
+        "additionalProperties": false,
+        "oneOf": forms
+    });
+    BodySchema { name: "Reply", schema }
 }
 
-/// What a reply does besides saying something.
-#[derive(ToSchema)]
-#[schema(as = Action)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub(crate) enum ActionBody {
-    /// Teammates go on.
-    Handoff {
-        /// Why, for the desk.
-        reason: Option<String>,
-    },
-    /// The matter is done.
-    Resolve {},
-    /// The conversation sleeps, unless the contact writes.
-    Snooze {
-        /// Until then: later than now, at most a year from now.
-        until: Timestamp,
-    },
-}
-
-/// Where a reply goes.
-#[derive(ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum RouteStop {
-    /// Where the customer wrote.
-    Origin,
+/// A change of a conversation.
+pub(crate) fn change() -> BodySchema {
+    let schema = json!({
+        "type": "object",
+        "description": "What changes; everything left out stays.",
+        "properties": {
+            "if_version": {
+                "type": "integer", "minimum": 0, "description": "Only if the conversation has this version still."
+            },
+            "status": {"enum": ["open", "pending", "resolved"]},
+            "owner": {"enum": ["agent", "desk"]},
+            "assignee": {
+                "type": ["string", "null"],
+                "minLength": 1,
+                "maxLength": 120,
+                "pattern": "\\S",
+                "description": "The teammate who looks after it; `null`: nobody."
+            },
+            "snoozed_until": {
+                "type": ["string", "null"],
+                "format": "date-time",
+                "description": "Until when it sleeps, from now at most a year; `null` wakes it up."
+            },
+            "attention": {"type": "null", "description": "`null` takes it away."}
+        },
+        "additionalProperties": false
+    });
+    BodySchema { name: "ConversationChange", schema }
 }

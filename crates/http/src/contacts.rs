@@ -11,7 +11,7 @@ use http::{HeaderMap, StatusCode, Uri};
 use crate::{
     Scope,
     auth::Access,
-    bodies::ReplyBody,
+    bodies,
     body::json,
     endpoint::{Endpoint, Who},
     problem::{Problem, ProblemKind},
@@ -36,7 +36,7 @@ pub(crate) fn endpoints() -> [Endpoint; 2] {
                      `conversation_id` in the answer says which.",
                 )
                 .open_to(Who::Scopes(READERS))
-                .takes::<ReplyBody>()
+                .takes(bodies::reply())
                 .answers::<Replied>(StatusCode::ACCEPTED, "It is stored; delivery follows."),
         ),
     ]

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::{
     Scope,
     auth::{self, Access, Shown},
-    bodies::ReplyBody,
+    bodies,
     body::{self, ListView, json as answer},
     endpoint::{Endpoint, Who},
     patch,
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The largest change, in bytes.
-const MAX_BODY: usize = 1024 * 1024;
+const MAX_BODY: usize = 64 * 1024;
 
 const FILTERS: &[&str] = &["status", "channel", "owner", "assignee", "contact", "attention"];
 const ATTENTIONS: &[&str] = &["dead_letter", "handoff", "fallback"];
@@ -51,7 +51,7 @@ pub(crate) fn endpoints() -> [Endpoint; 6] {
             .query("contact", "Only those with this contact.", json!({"type": "string", "pattern": "^cnt_"}))
             .query("attention", "Only those that the desk should look at for this reason.", one_of(ATTENTIONS))
             .lists::<ConversationView<'_>>("A page of them.")
-            .fails(&[ProblemKind::InvalidRequest, ProblemKind::Unavailable]),
+            .fails(&[ProblemKind::Unavailable]),
         Endpoint::get("/v1/conversations/{id}", "getConversation", one)
             .about("Reads a conversation", "")
             .open_to(readers)
@@ -63,24 +63,24 @@ pub(crate) fn endpoints() -> [Endpoint; 6] {
                 "What is left out stays. With `if_version` nothing changes unless it is the present version.",
             )
             .open_to(Who::Scopes(CHANGERS))
-            .takes::<patch::ChangeBody>()
+            .takes(bodies::change())
             .answers::<ConversationView<'_>>(StatusCode::OK, "The conversation after it.")
             .fails(&[ProblemKind::NotFound, ProblemKind::VersionConflict, ProblemKind::Unavailable]),
         Endpoint::get("/v1/conversations/{id}/messages", "listMessages", messages)
             .about("Lists a conversation's messages, newest first", "")
             .open_to(readers)
             .lists::<MessageView<'_>>("A page of them; `next` is the page before.")
-            .fails(&[ProblemKind::NotFound, ProblemKind::InvalidRequest, ProblemKind::Unavailable]),
+            .fails(&[ProblemKind::NotFound, ProblemKind::Unavailable]),
         Endpoint::get("/v1/conversations/{id}/events", "listEvents", events)
             .about("Lists a conversation's log in order", "")
             .open_to(readers)
             .lists::<EventView<'_>>("A page of it.")
-            .fails(&[ProblemKind::NotFound, ProblemKind::InvalidRequest, ProblemKind::Unavailable]),
+            .fails(&[ProblemKind::NotFound, ProblemKind::Unavailable]),
         replies::described(
             Endpoint::post("/v1/conversations/{id}/messages", "reply", reply)
                 .about("Replies", REPLY)
                 .open_to(Who::ScopesOrReplyToken(READERS))
-                .takes::<ReplyBody>()
+                .takes(bodies::reply())
                 .answers::<Replied>(StatusCode::ACCEPTED, "It is stored; delivery follows."),
         ),
     ]
@@ -103,10 +103,12 @@ pub(crate) async fn list(State(api): State<SharedApi>, uri: Uri, headers: Header
         Ok(())
     })?;
     let found = match visible(access, wanted) {
-        Visible::All => api.desk.conversations(filter, page).await?,
+        Visible::All => api.desk.conversations(filter, page).await.map_err(query::of_a_page)?,
         // A store takes no channels for all channels.
         Visible::Only(channels) if channels.is_empty() => Page { data: Vec::new(), next: None },
-        Visible::Only(channels) => api.desk.conversations(ConversationFilter { channels, ..filter }, page).await?,
+        Visible::Only(channels) => {
+            api.desk.conversations(ConversationFilter { channels, ..filter }, page).await.map_err(query::of_a_page)?
+        }
     };
     let data = found.data.iter().map(ConversationView::from).collect();
     Ok(answer(StatusCode::OK, &ListView { data, next: found.next }))
@@ -153,7 +155,7 @@ pub(crate) async fn messages(
     let page = query::of_a_list(uri.query(), &[], |_, _| Ok(()))?;
     let id = path_id(&path)?;
     guard(&api, access, id).await?;
-    let found = api.desk.messages(id, page).await?;
+    let found = api.desk.messages(id, page).await.map_err(query::of_a_page)?;
     let data = found.data.iter().map(MessageView::from).collect();
     Ok(answer(StatusCode::OK, &ListView { data, next: found.next }))
 }
@@ -169,7 +171,7 @@ pub(crate) async fn events(
     let page = query::of_a_list(uri.query(), &[], |_, _| Ok(()))?;
     let id = path_id(&path)?;
     guard(&api, access, id).await?;
-    let found = api.desk.events(id, page).await?;
+    let found = api.desk.events(id, page).await.map_err(query::of_a_page)?;
     let data = found.data.iter().map(EventView::from).collect();
     Ok(answer(StatusCode::OK, &ListView { data, next: found.next }))
 }

@@ -53,7 +53,7 @@ pub(crate) fn endpoints() -> [Endpoint; 3] {
 pub(crate) async fn list(State(api): State<SharedApi>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
     let access = api.caller(&headers, &[Scope::Admin])?;
     let page = query::of_a_list(uri.query(), &[], |_, _| Ok(()))?;
-    let found = api.desk.dead_letters(page).await?;
+    let found = api.desk.dead_letters(page).await.map_err(query::of_a_page)?;
     // A page of a token that is held to channels may be short, or empty with a page after it.
     let shown = found.data.iter().filter(|letter| access.sees(&letter.channel));
     let data = shown.map(DeadLetterView::from).collect();

@@ -12,7 +12,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::{Scope, problem::ProblemKind, routes::SharedApi};
+use crate::{Scope, bodies::BodySchema, problem::ProblemKind, routes::SharedApi};
 
 /// One method of one path.
 pub(crate) struct Endpoint {
@@ -153,8 +153,9 @@ impl Endpoint {
     }
 
     /// It takes a body of this form.
-    pub(crate) fn takes<T: ToSchema>(mut self) -> Self {
-        self.note.body = Some(self.refer_to::<T>());
+    pub(crate) fn takes(mut self, body: BodySchema) -> Self {
+        self.note.body = Some(json!({"$ref": format!("{SCHEMAS}{}", body.name)}));
+        self.note.schemas.insert(body.name.to_owned(), body.schema);
         self.fails(&[
             ProblemKind::InvalidJson,
             ProblemKind::BodyIncomplete,

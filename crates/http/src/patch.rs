@@ -1,46 +1,13 @@
 //! The body of a change to a conversation: `if_version`, `status`, `owner`, and `"attention": null`.
 
-use frontdesk_engine::Change;
+use frontdesk_engine::{Change, nearest};
 use frontdesk_model::{Owner, Status, Timestamp, Version};
 use serde_json::{Map, Value};
-use utoipa::{
-    ToSchema,
-    openapi::{ObjectBuilder, Schema, Type},
-};
 
 use crate::{
     problem::{Problem, ProblemKind},
-    query::{excerpt, nearest},
+    query::excerpt,
 };
-
-// For the API's description; `read` reads it.
-/// What changes; everything left out stays.
-#[derive(ToSchema)]
-#[schema(as = ConversationChange)]
-#[allow(dead_code)] // a form to describe, not to fill
-pub(crate) struct ChangeBody {
-    /// Only if the conversation has this version still.
-    #[schema(required = false)]
-    if_version: Version,
-    /// The new status.
-    #[schema(required = false)]
-    status: Status,
-    /// The new owner.
-    #[schema(required = false)]
-    owner: Owner,
-    /// The teammate who looks after it; `null`: nobody.
-    #[schema(min_length = 1, max_length = 120)]
-    assignee: Option<String>,
-    /// Until when it sleeps, from now at most a year; `null` wakes it up.
-    snoozed_until: Option<Timestamp>,
-    /// `null` takes the attention away.
-    #[schema(required = false, schema_with = nothing)]
-    attention: (),
-}
-
-fn nothing() -> Schema {
-    ObjectBuilder::new().schema_type(Type::Null).into()
-}
 
 const FIELDS: &[&str] = &["if_version", "status", "owner", "assignee", "snoozed_until", "attention"];
 

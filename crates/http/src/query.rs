@@ -1,6 +1,7 @@
 //! Query strings of lists: `limit`, `page`, and what a list can be narrowed by. A key that is not known is refused: a
 //! filter with a typing error must not quietly list everything.
 
+use frontdesk_engine::{DeskError, nearest};
 use frontdesk_model::PageRequest;
 use url::form_urlencoded;
 
@@ -34,6 +35,14 @@ pub(crate) fn of_a_list(
         }
     }
     Ok(PageRequest { limit: limit.unwrap_or(DEFAULT_LIMIT), page })
+}
+
+/// What a list says when its page cannot be read: of all that it was asked for only the page can be wrong still.
+pub(crate) fn of_a_page(error: DeskError) -> Problem {
+    match error {
+        DeskError::Invalid(_) => refused("page: write what the answer before gave as next, or leave it out".into()),
+        other => other.into(),
+    }
 }
 
 /// Reads the query of what is no list: only these keys, each at most once and not empty.
@@ -98,15 +107,6 @@ fn unknown(key: &str, always: &[&str], filters: &[&str]) -> Problem {
         }
     };
     refused(format!("{}: not a query key of this path; {mend}", excerpt(key)))
-}
-
-/// Which of these a client probably meant.
-pub(crate) fn nearest<'k>(wrong: &str, known: &[&'k str]) -> Option<&'k str> {
-    let wrong: String = wrong.chars().take(40).collect();
-    let distance = |known: &&str| strsim::damerau_levenshtein(&wrong, known);
-    let nearest = known.iter().copied().min_by_key(distance)?;
-    // A third of the letters may be wrong.
-    (distance(&nearest) * 3 <= nearest.len().max(3)).then_some(nearest)
 }
 
 /// The start of what a client wrote, without what could disturb a terminal.

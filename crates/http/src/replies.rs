@@ -63,7 +63,7 @@ pub(crate) async fn read(api: &Api, head: &Parts, body: Body, by: &str) -> Resul
     let body = body::read(body, MAX_BODY, api.limits.body_time).await?;
     let reply = parse_reply(&body).map_err(|error| match error {
         BadReply::NotJson(_) => Problem::new(ProblemKind::InvalidJson, error.to_string()),
-        BadReply::Form(detail) => invalid(detail),
+        BadReply::Form { .. } => invalid(error.told()),
     })?;
     if reply.messages.is_empty() && reply.actions.is_empty() {
         return Err(invalid("the reply says and does nothing; write text, markdown, messages or actions"));

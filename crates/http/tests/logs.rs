@@ -24,6 +24,8 @@ async fn misbehave(world: &World) {
         assert!(answer.status >= 400);
         assert!(!answer.text.contains(token), "t37: {answer:?}");
     }
+    let unknown = world.ask("POST", &messages, DESK, Some(json!({"text": "canary-text", "canary-field": 1}))).await;
+    assert!(unknown.detail().contains("canary-field"), "who wrote it is told: {unknown:?}");
     let said = world.ask("POST", &messages, DESK, Some(json!({"text": "canary-text\n\u{1b}[31m"}))).await;
     assert_eq!(said.status, 202);
     let mut client = world.client().await;

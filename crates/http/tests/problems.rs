@@ -46,7 +46,7 @@ async fn invalid_json() {
 async fn t29_depth_is_refused() {
     let world = World::new().await;
     let messages = format!("{}/messages", conversation(&world).await);
-    let deep = "[".repeat(100_000);
+    let deep = "[".repeat(60_000);
     let inside = format!("{{\"messages\": {deep}");
     for (method, path) in [("PATCH", NOBODY), ("POST", &messages)] {
         for body in [&deep, &inside] {
@@ -197,10 +197,10 @@ async fn body_too_large() {
     let world = World::new().await;
     let messages = format!("{}/messages", conversation(&world).await);
     let body = json!({"text": "x".repeat(1024 * 1024)}).to_string();
-    for (method, path) in [("PATCH", NOBODY), ("POST", &messages)] {
+    for (method, path, most) in [("PATCH", NOBODY, "65536 bytes"), ("POST", &messages, "1048576 bytes")] {
         let answer = raw(&world, method, path, JSON, &body).await;
         assert_eq!((answer.status, answer.slug()), (413, "body-too-large"));
-        assert!(answer.detail().contains("1048576 bytes"), "{answer:?}");
+        assert!(answer.detail().contains(most), "{answer:?}");
         assert_eq!(answer.header("connection"), Some("close"));
     }
     insta::assert_json_snapshot!("body_too_large", raw(&world, "PATCH", NOBODY, JSON, &body).await.json);
@@ -234,6 +234,27 @@ async fn invalid_request() {
         let answer = world.ask("POST", &messages, DESK, Some(body.clone())).await;
         assert_eq!((answer.status, answer.slug()), (422, "invalid-request"), "{body}");
     }
+    for (body, told) in [
+        (json!({"txet": "x"}), "txet: not a field of a reply; did you mean text?"),
+        (
+            json!({"messages": [{"text": "x", "buttons": []}]}),
+            "messages[0].buttons: not a field of a reply; buttons are not sent yet",
+        ),
+        (json!({"text": "x", "attachments": []}), "attachments are not sent yet: put a link into the text"),
+        (json!({"text": "x", "route": ["email"]}), "leave route out"),
+        (json!("x"), "write a JSON object such as {\"text\": \"Hello\"}"),
+        (json!({"text": 5}), "text: write text in quotes"),
+        (json!({"actions": [{"type": "snooze", "until": "2000-01-01T00:00:00Z"}]}), "lies in the future"),
+    ] {
+        let answer = world.ask("POST", &messages, DESK, Some(body)).await;
+        assert_eq!((answer.status, answer.slug()), (422, "invalid-request"), "{told}");
+        assert!(answer.detail().contains(told), "{answer:?}");
+        assert!(!answer.text.contains("Raw") && !answer.text.contains("struct"), "{answer:?}");
+    }
+    insta::assert_json_snapshot!(
+        "invalid_request",
+        world.ask("POST", &messages, DESK, Some(json!({"txet": "x"}))).await.json
+    );
 }
 
 #[tokio::test]
@@ -278,7 +299,9 @@ async fn a_page_that_no_answer_gave_is_refused() {
         &format!("{path}/messages?page=x"),
         &format!("{path}/events?page=x"),
     ] {
-        assert_eq!(world.get(path, ADMIN).await.status, 422, "{path}");
+        let answer = world.get(path, ADMIN).await;
+        assert_eq!((answer.status, answer.slug()), (422, "invalid-query"), "{path}");
+        assert!(answer.detail().contains("gave as next"), "{answer:?}");
     }
 }
 
