@@ -155,3 +155,55 @@ async fn t45_metrics_and_status_are_open_on_their_own_listener_only() {
     let bot = public("/v1/status").bearer_auth(crate::world::BOT).send().await.unwrap();
     assert_eq!(bot.status(), StatusCode::FORBIDDEN);
 }
+
+/// Becomes the daemon with a listening socket as descriptor 3, as systemd's socket activation does.
+const ACTIVATE: &str = r#"
+import os, socket, sys
+port, names, command = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
+listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listening.bind(("127.0.0.1", port))
+listening.listen(128)
+if listening.fileno() != 3:
+    os.dup2(listening.fileno(), 3)
+os.set_inheritable(3, True)
+sys.stdout.write("listening\n")
+sys.stdout.flush()
+early = socket.create_connection(("127.0.0.1", port), timeout=20)
+early.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+if os.fork() == 0:
+    os.environ["LISTEN_PID"] = str(os.getpid())
+    os.environ["LISTEN_FDS"] = "1"
+    os.environ["LISTEN_FDNAMES"] = names
+    os.execv(command[0], command)
+answer = early.makefile("rb").readline()
+sys.stdout.write(answer.decode())
+sys.stdout.flush()
+os.wait()
+"#;
+
+#[tokio::test]
+async fn a_connection_made_while_the_daemon_is_down_is_served_after_its_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let file = folder.path().join("channels.toml");
+    // The address in the configuration is not used.
+    std::fs::write(&file, "[server]\nlisten = \"127.0.0.1:1\"\n[channels.shop]\nkind = \"webhook\"\n").unwrap();
+    let mut child = std::process::Command::new("python3")
+        .args(["-c", ACTIVATE, &port.to_string(), "frontdesk", env!("CARGO_BIN_EXE_frontdesk"), "run", "--config"])
+        .arg(&file)
+        .env_remove("NOTIFY_SOCKET")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    assert_eq!(lines.next().unwrap().unwrap(), "listening");
+    assert_eq!(lines.next().unwrap().unwrap().trim_end(), "HTTP/1.1 200 OK", "the early connection");
+    let ready = crate::world::client().get(format!("http://127.0.0.1:{port}/readyz")).send().await.unwrap();
+    assert_eq!(ready.status(), StatusCode::OK);
+    let daemons = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
+    let daemon = rustix::process::Pid::from_raw(daemons.trim().parse().unwrap()).unwrap();
+    rustix::process::kill_process(daemon, rustix::process::Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
+}

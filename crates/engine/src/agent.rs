@@ -111,7 +111,7 @@ impl Turn<'_> {
             self.shared.clock.now().plus(BACKOFF.after(1))
         };
         let together = match self.gather().await {
-            Ok(Gathered::Now(together)) => together,
+            Ok(Gathered::Now(together)) => *together,
             Ok(Gathered::Quiet { until }) => {
                 self.lease.release(until, None, claim.progress).await;
                 return Ok(());
@@ -192,7 +192,7 @@ impl Turn<'_> {
             attempt,
             data: AgentEventData {
                 seq: event.seq,
-                conversation: crate::ConversationView::from(conversation).as_of(together.version),
+                conversation: crate::ConversationView::from(conversation).at(together.version),
                 contact: self.claim.contact.as_ref().map(Into::into),
                 message: AgentEventData::message_view(message, event.seq),
                 history: history.iter().map(Into::into).collect(),

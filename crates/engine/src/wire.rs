@@ -53,7 +53,7 @@ impl<'a> From<&'a Conversation> for ConversationView<'a> {
 
 impl ConversationView<'_> {
     /// As it was at another version.
-    pub(crate) fn as_of(self, version: Version) -> Self {
+    pub(crate) fn at(self, version: Version) -> Self {
         Self { version, ..self }
     }
 }

@@ -21,7 +21,7 @@ const TAKE: Take = Take { rows: 100, bytes: 256 * 1024 };
 /// What is to be done now.
 pub(super) enum Gathered {
     /// Ask about these.
-    Now(Together),
+    Now(Box<Together>),
     /// The contact may be writing still.
     Quiet {
         /// Look again then.
@@ -97,7 +97,7 @@ impl Turn<'_> {
         let span = self.work.options.coalesce;
         let alone = claim.event.seq == claim.conversation.last_seq;
         if alone && span.is_zero() && claim.batch_from.is_none() {
-            return Ok(Gathered::Now(Together::of(claim, vec![claim.event.clone()], 0)));
+            return Ok(Gathered::Now(Box::new(Together::of(claim, vec![claim.event.clone()], 0))));
         }
         let bounds = self.bounds();
         let from = bounds.map_or(claim.event.seq, |bounds| bounds.from);
@@ -119,7 +119,7 @@ impl Turn<'_> {
             together.to_fix = Some(Batch { from: together.first().seq, through: together.last().seq });
             together.fixed = true;
         }
-        Ok(Gathered::Now(together))
+        Ok(Gathered::Now(Box::new(together)))
     }
 
     /// What an earlier attempt, or the dead letter that is replayed, was about.
