@@ -304,6 +304,7 @@ macro_rules! store_suite {
             guards::guards_look_at_the_state_before_the_effects;
             guards::a_failed_guard_keeps_the_claim;
             guards::a_refused_effect_undoes_those_before_it;
+            guards::nothing_of_a_refused_write_is_remembered;
             guards::a_refusal_does_not_touch_what_is_written_at_once;
             guards::what_is_unknown_is_not_found;
             guards::a_moment_must_be_exactly_the_one_named;

@@ -6,10 +6,10 @@ use frontdesk_model::*;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{
-    claims::lane_of,
     effects::lane_number,
-    lanes::LaneRow,
-    rows::{id_bytes, place},
+    memory::LaneKey,
+    record::More,
+    rows::{id_bytes, parse, place},
     shelf::Shelf,
     writer::Failure,
 };
@@ -23,27 +23,23 @@ struct Working {
 }
 
 /// `held`: the lanes that are claimed.
-pub(super) fn census(
-    connection: &Connection,
-    held: &BTreeSet<(ConversationId, Lane)>,
-    now: Timestamp,
-) -> Result<Census, Failure> {
+pub(super) fn census(connection: &Connection, held: &BTreeSet<LaneKey>, now: Timestamp) -> Result<Census, Failure> {
     let view = connection.unchecked_transaction()?;
     let mut census = Census::default();
     let mut lanes: BTreeMap<(Lane, ChannelName), LaneCensus> = BTreeMap::new();
-    let mut statement = view.prepare_cached(
-        "SELECT l.conversation, l.lane, l.not_before, c.channel
-         FROM lanes l CROSS JOIN conversations c ON c.id = l.conversation WHERE l.head > l.cursor OR l.redo IS NOT NULL",
-    )?;
-    let mut found = statement.query([])?;
-    while let Some(row) = found.next()? {
-        let (id, lane) = (ConversationId::from_bytes(id_bytes(row, 0)?), lane_of(row.get(1)?));
-        let channel = row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?;
-        let channel = ChannelName::new(channel).map_err(|error| Failure::Refused(error.to_string()))?;
-        let not_before = Timestamp::from_millis(row.get(2)?);
-        let Some(oldest_at) = oldest(&view, id, lane)? else { continue };
-        let working = Working { lane, channel, not_before, oldest_at };
-        count(&mut lanes, working, held.contains(&(id, lane)), now);
+    for (lane, statement) in [(Lane::Agent, AGENT_LANES), (Lane::Deliver, DELIVER_LANES)] {
+        let mut statement = view.prepare_cached(statement)?;
+        let mut found = statement.query([])?;
+        while let Some(row) = found.next()? {
+            let id = ConversationId::from_bytes(id_bytes(row, 0)?);
+            let channel = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
+            let channel = ChannelName::new(channel).map_err(|error| Failure::Refused(error.to_string()))?;
+            let not_before = Timestamp::from_millis(row.get(3)?);
+            let more = row.get::<_, Option<String>>(5)?.as_deref().map(parse).transpose()?.unwrap_or_default();
+            let Some(oldest_at) = oldest(&view, lane, row.get(1)?, row.get(4)?, &more)? else { continue };
+            let working = Working { lane, channel, not_before, oldest_at };
+            count(&mut lanes, working, held.contains(&(id, lane)), now);
+        }
     }
     census.lanes = lanes.into_values().collect();
     let mut statement = view.prepare_cached(
@@ -82,20 +78,29 @@ fn count(lanes: &mut BTreeMap<(Lane, ChannelName), LaneCensus>, working: Working
     counted.oldest_at = Some(counted.oldest_at.map_or(oldest_at, |oldest| oldest.min(oldest_at)));
 }
 
+const AGENT_LANES: &str = "SELECT id, number, channel, agent_at, agent_cursor, agent_more
+    FROM conversations INDEXED BY agent_due WHERE agent_at IS NOT NULL";
+const DELIVER_LANES: &str = "SELECT id, number, channel, deliver_at, deliver_cursor, deliver_more
+    FROM conversations INDEXED BY deliver_due WHERE deliver_at IS NOT NULL";
+
 /// When the oldest event was recorded that the lane still has to do; `None` when it has nothing to do after all.
-fn oldest(connection: &Connection, id: ConversationId, lane: Lane) -> Result<Option<Timestamp>, Failure> {
-    let row = LaneRow::load(connection, id, lane)?;
-    let next = connection
+fn oldest(
+    connection: &Connection,
+    lane: Lane,
+    conversation: i64,
+    cursor: i64,
+    more: &More,
+) -> Result<Option<Timestamp>, Failure> {
+    let mut oldest = connection
         .prepare_cached(
             "SELECT at FROM events WHERE conversation = ?1 AND seq > ?2 AND marks & ?3 <> 0 ORDER BY seq LIMIT 1",
         )?
-        .query_row((id.to_bytes(), place(row.cursor), lane_number(lane)), |row| row.get::<_, i64>(0))
+        .query_row((conversation, cursor, lane_number(lane)), |row| row.get::<_, i64>(0))
         .optional()?;
-    let mut oldest = next;
-    for redo in &row.redo {
+    for redo in &more.redo {
         let at = connection
             .prepare_cached("SELECT at FROM events WHERE conversation = ?1 AND seq = ?2")?
-            .query_row((id.to_bytes(), place(redo.seq)), |row| row.get::<_, i64>(0))
+            .query_row((conversation, place(redo.seq)), |row| row.get(0))
             .optional()?;
         oldest = match (oldest, at) {
             (Some(a), Some(b)) => Some(a.min(b)),

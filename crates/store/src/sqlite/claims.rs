@@ -1,4 +1,4 @@
-//! Claims: who holds which lane, until when. All of it in memory.
+//! Claims: handing out lanes that are due, holding them, giving them back.
 
 use std::time::Duration;
 
@@ -6,273 +6,237 @@ use frontdesk_model::*;
 use rusqlite::OptionalExtension;
 
 use super::{
-    effects::lane_number,
-    lanes::{LaneRow, Redo, Tried},
+    effects::{self, lane_number},
+    memory::{Answer, Lease},
+    record::{Document, Record},
     rows::{self, id_bytes, place, seq},
-    verbs::Memory,
     writer::{Core, Failure},
 };
 
-/// Made anew at each opening: that is what voids the leases of a former life.
-pub(super) const TEMPORARY: &str = "
-    CREATE TEMP TABLE leases (
-        lane INTEGER NOT NULL,
-        conversation BLOB NOT NULL,
-        claim BLOB NOT NULL UNIQUE,
-        until INTEGER NOT NULL,
-        seq INTEGER NOT NULL,
-        replay INTEGER NOT NULL,
-        PRIMARY KEY (lane, conversation)
-    ) WITHOUT ROWID;
-    CREATE INDEX temp.leases_by_end ON leases (until);
-    CREATE TEMP TABLE recent (id BLOB PRIMARY KEY, at INTEGER NOT NULL, answer TEXT NOT NULL) WITHOUT ROWID;
-    CREATE INDEX temp.recent_by_time ON recent (at);
-";
+/// What a verb has just done to the conversation of which it claims a lane: an event that it appended need not be read.
+#[derive(Clone, Copy)]
+pub(super) struct Just<'e> {
+    /// The log's end before it.
+    pub(super) end: Seq,
+    pub(super) effects: &'e [Effect],
+}
 
-/// A claim as it is held.
-pub(super) struct Held {
-    pub(super) lane: Lane,
-    pub(super) conversation: ConversationId,
-    pub(super) seq: Seq,
-    pub(super) turn: Turn,
+impl<'e> Just<'e> {
+    const NOTHING: Self = Self { end: Seq(u64::MAX), effects: &[] };
+
+    fn appended(self, at: Seq) -> Option<(Event, Option<DeliveryStatus>)> {
+        let place = usize::try_from(at.0.checked_sub(self.end.next().0)?).ok()?;
+        let mut appended = self.effects.iter().filter(|effect| matches!(effect, Effect::Append { .. }));
+        let Effect::Append { id, at: moment, body, status, .. } = appended.nth(place)? else { return None };
+        Some((Event { id: *id, seq: at, at: *moment, body: body.clone() }, *status))
+    }
+
+    /// Whether what became of an appended message is what it was appended with.
+    fn delivery_is_untouched(self) -> bool {
+        !self
+            .effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Freeze { .. } | Effect::SetPart { .. } | Effect::SetDelivery { .. }))
+    }
 }
 
 fn millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
-pub(super) fn lane_of(number: i64) -> Lane {
-    if number == lane_number(Lane::Agent) { Lane::Agent } else { Lane::Deliver }
+/// Rows of `agent_due` or `deliver_due`: those that were tried, or those that were not, the longest due first.
+fn due_rows(lane: Lane) -> &'static str {
+    match lane {
+        Lane::Agent => {
+            "SELECT id, agent_at FROM conversations INDEXED BY agent_due
+             WHERE agent_tried = ?1 AND agent_at IS NOT NULL AND agent_at <= ?2 ORDER BY agent_at"
+        }
+        Lane::Deliver => {
+            "SELECT id, deliver_at FROM conversations INDEXED BY deliver_due
+             WHERE deliver_tried = ?1 AND deliver_at IS NOT NULL AND deliver_at <= ?2 ORDER BY deliver_at"
+        }
+    }
 }
 
 impl Core {
+    pub(super) fn boot(&self) -> i64 {
+        millis(self.clock.boot())
+    }
+
     pub(super) fn claim(&mut self, request: ClaimRequest) -> Result<Claims, Failure> {
         if request.limit == 0 {
             return Err(Failure::Refused("a claim asks for at least one lane".into()));
         }
-        let boot = millis(self.clock.boot());
         let now = self.clock.now();
-        self.connection.prepare_cached("DELETE FROM temp.leases WHERE until <= ?1")?.execute([boot])?;
-        let claims = match self.answered_before::<Vec<ClaimId>>(request.operation, Memory::Process)? {
-            Some(ids) => self.claimed_before(&ids)?,
+        let claims = match self.memory.answers.of(request.operation, now).cloned() {
+            Some(Answer::Claimed(ids)) => self.claimed_before(&ids)?,
+            Some(_) => return Err(Failure::another_verb()),
             None => {
-                let claims = self.claim_due(request, now, boot)?;
-                let ids: Vec<ClaimId> = claims.iter().map(|claim| claim.id).collect();
-                self.remember(request.operation, Memory::Process, &ids)?;
+                let claims = self.claim_due(request, now)?;
+                let ids = claims.iter().map(|claim| claim.id).collect();
+                self.memory.answers.add(request.operation, now, Answer::Claimed(ids));
                 claims
             }
         };
-        let next_due = self
-            .connection
-            .prepare_cached(
-                "SELECT not_before FROM lanes l INDEXED BY lanes_with_work
-                 WHERE lane = ?1 AND (head > cursor OR redo IS NOT NULL) AND NOT EXISTS
-                    (SELECT 1 FROM temp.leases t WHERE t.lane = l.lane AND t.conversation = l.conversation)
-                 ORDER BY not_before LIMIT 1",
-            )?
-            .query_row([lane_number(request.lane)], |row| row.get(0))
-            .optional()?
-            .map(Timestamp::from_millis);
-        Ok(Claims { claims, next_due })
+        let next_due = self.due(request.lane, ClaimOrder::LongestDue, Timestamp::MAX, 1)?;
+        Ok(Claims { claims, next_due: next_due.first().map(|(at, _)| Timestamp::from_millis(*at)) })
     }
 
     /// The same claims once more, as far as they are still the caller's.
-    pub(super) fn claimed_before(&self, ids: &[ClaimId]) -> Result<Vec<Claim>, Failure> {
+    pub(super) fn claimed_before(&mut self, ids: &[ClaimId]) -> Result<Vec<Claim>, Failure> {
         let mut claims = Vec::with_capacity(ids.len());
         for id in ids {
-            let Some(held) = self.held(*id)? else { continue };
-            let lane = LaneRow::load(&self.connection, held.conversation, held.lane)?;
-            claims.extend(self.describe(*id, &held, &lane)?);
+            let Some(((conversation, lane), lease)) = self.memory.leases.held(*id, self.boot()) else { continue };
+            let Some(record) = self.record(conversation)? else { continue };
+            claims.extend(self.describe(&record, lane, &lease, Just::NOTHING)?);
+            self.memory.records.put(record);
         }
         Ok(claims)
     }
 
-    fn claim_due(&self, request: ClaimRequest, now: Timestamp, boot: i64) -> Result<Vec<Claim>, Failure> {
-        let due: Vec<ConversationId> = self
-            .connection
-            .prepare_cached(match request.order {
-                ClaimOrder::LongestDue => {
-                    "SELECT conversation FROM lanes l INDEXED BY lanes_with_work
-                     WHERE lane = ?1 AND not_before <= ?2 AND (head > cursor OR redo IS NOT NULL) AND NOT EXISTS
-                        (SELECT 1 FROM temp.leases t WHERE t.lane = l.lane AND t.conversation = l.conversation)
-                     ORDER BY not_before LIMIT ?3"
+    /// Lanes that are due by then and that nobody holds.
+    fn due(
+        &self,
+        lane: Lane,
+        order: ClaimOrder,
+        by: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(i64, ConversationId)>, Failure> {
+        let boot = self.boot();
+        let mut due = Vec::new();
+        let mut statement = self.connection.prepare_cached(due_rows(lane))?;
+        for tried in [false, true] {
+            let mut wanted = match order {
+                // From both, of which the longest due are taken below.
+                ClaimOrder::LongestDue => limit,
+                ClaimOrder::UntriedFirst => limit - due.len(),
+            };
+            let mut rows = statement.query((tried, by.as_millis()))?;
+            while wanted > 0
+                && let Some(row) = rows.next()?
+            {
+                let id = ConversationId::from_bytes(id_bytes(row, 0)?);
+                if self.memory.leases.of((id, lane), boot).is_none() {
+                    due.push((row.get(1)?, id));
+                    wanted -= 1;
                 }
-                ClaimOrder::UntriedFirst => {
-                    "SELECT conversation FROM lanes l INDEXED BY lanes_with_work
-                     WHERE lane = ?1 AND not_before <= ?2 AND (head > cursor OR redo IS NOT NULL) AND NOT EXISTS
-                        (SELECT 1 FROM temp.leases t WHERE t.lane = l.lane AND t.conversation = l.conversation)
-                     ORDER BY progress IS NOT NULL, not_before LIMIT ?3"
-                }
-            })?
-            .query_map(
-                (lane_number(request.lane), now.as_millis(), i64::try_from(request.limit).unwrap_or(i64::MAX)),
-                |row| Ok(ConversationId::from_bytes(id_bytes(row, 0)?)),
-            )?
-            .collect::<Result<_, _>>()?;
+            }
+        }
+        if order == ClaimOrder::LongestDue {
+            due.sort_by_key(|(at, _)| *at);
+            due.truncate(limit);
+        }
+        Ok(due)
+    }
+
+    fn claim_due(&mut self, request: ClaimRequest, now: Timestamp) -> Result<Vec<Claim>, Failure> {
+        let due = self.due(request.lane, request.order, now, request.limit)?;
         let next = ClaimNext { lane: request.lane, lease: request.lease };
         let mut claims = Vec::with_capacity(due.len());
-        for conversation in due {
-            claims.extend(self.claim_lane(conversation, next, boot)?);
+        for (_, id) in due {
+            let Some(mut record) = self.record(id)? else { continue };
+            claims.extend(self.claim_lane(&mut record, next, Just::NOTHING)?);
+            self.memory.records.put_changed(record);
         }
         Ok(claims)
     }
 
     /// Claims one lane of a conversation that was changed, if it is due and nobody has it.
-    pub(super) fn claim_next(&self, conversation: ConversationId, next: ClaimNext) -> Result<Option<Claim>, Failure> {
-        let boot = millis(self.clock.boot());
-        self.connection.prepare_cached("DELETE FROM temp.leases WHERE until <= ?1")?.execute([boot])?;
-        let due = self
-            .connection
-            .prepare_cached(
-                "SELECT 1 FROM lanes l WHERE conversation = ?1 AND lane = ?2 AND not_before <= ?3
-                    AND (head > cursor OR redo IS NOT NULL) AND NOT EXISTS
-                    (SELECT 1 FROM temp.leases t WHERE t.lane = l.lane AND t.conversation = l.conversation)",
-            )?
-            .query_row((conversation.to_bytes(), lane_number(next.lane), self.clock.now().as_millis()), |_| Ok(()))
-            .optional()?;
-        if due.is_some() { self.claim_lane(conversation, next, boot) } else { Ok(None) }
+    pub(super) fn claim_next(
+        &mut self,
+        record: &mut Record,
+        next: ClaimNext,
+        just: Just<'_>,
+    ) -> Result<Option<Claim>, Failure> {
+        let lane = record.lane(next.lane);
+        let due = lane.has_work() && lane.not_before <= self.clock.now();
+        if !due || self.memory.leases.of((record.conversation.id, next.lane), self.boot()).is_some() {
+            return Ok(None);
+        }
+        self.claim_lane(record, next, just)
     }
 
-    fn claim_lane(&self, conversation: ConversationId, next: ClaimNext, boot: i64) -> Result<Option<Claim>, Failure> {
-        let lane = LaneRow::load(&self.connection, conversation, next.lane)?;
-        let Some(held) = self.next_event(conversation, next.lane, &lane)? else { return Ok(None) };
+    fn claim_lane(&mut self, record: &mut Record, next: ClaimNext, just: Just<'_>) -> Result<Option<Claim>, Failure> {
+        let Some((seq, turn)) = self.next_event(record, next.lane)? else { return Ok(None) };
         let mut random = [0u8; 16];
         getrandom::fill(&mut random).map_err(|error| Failure::Refused(format!("no random bytes: {error}")))?;
-        let id = ClaimId::from_bytes(random);
-        let claim = self.describe(id, &held, &lane)?;
+        let until = self.boot().saturating_add(millis(next.lease));
+        let lease = Lease { claim: ClaimId::from_bytes(random), seq, turn, until };
+        let claim = self.describe(record, next.lane, &lease, just)?;
         if claim.is_some() {
-            self.hold(id, &held, boot.saturating_add(millis(next.lease)))?;
+            self.memory.leases.give((record.conversation.id, next.lane), lease);
         }
         Ok(claim)
     }
 
-    fn hold(&self, id: ClaimId, held: &Held, until: i64) -> Result<(), Failure> {
-        self.connection
-            .prepare_cached(
-                "INSERT INTO temp.leases (lane, conversation, claim, until, seq, replay)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute((
-                lane_number(held.lane),
-                held.conversation.to_bytes(),
-                id.to_bytes(),
-                until,
-                place(held.seq),
-                held.turn == Turn::Replay,
-            ))?;
-        Ok(())
-    }
-
-    /// Which lanes are held now.
-    pub(super) fn leased(&self) -> Result<Vec<(ConversationId, Lane)>, Failure> {
-        let leased = self
-            .connection
-            .prepare_cached("SELECT conversation, lane FROM temp.leases WHERE until > ?1")?
-            .query_map([millis(self.clock.boot())], |row| {
-                Ok((ConversationId::from_bytes(id_bytes(row, 0)?), lane_of(row.get(1)?)))
-            })?
-            .collect::<Result<_, _>>()?;
-        Ok(leased)
-    }
-
     /// A replay first, else the first event beyond the cursor that wakes the lane.
-    fn next_event(&self, conversation: ConversationId, lane: Lane, row: &LaneRow) -> Result<Option<Held>, Failure> {
-        if let Some(first) = row.redo.first() {
-            return Ok(Some(Held { lane, conversation, seq: first.seq, turn: Turn::Replay }));
+    fn next_event(&self, record: &mut Record, lane: Lane) -> Result<Option<(Seq, Turn)>, Failure> {
+        let (number, state) = (record.number, record.lane_mut(lane));
+        if let Some(first) = state.more.redo.first() {
+            return Ok(Some((first.seq, Turn::Replay)));
         }
-        let next = self
-            .connection
-            .prepare_cached(
-                "SELECT seq FROM events WHERE conversation = ?1 AND seq > ?2 AND marks & ?3 <> 0 ORDER BY seq LIMIT 1",
-            )?
-            .query_row((conversation.to_bytes(), place(row.cursor), lane_number(lane)), |row| seq(row, 0))
-            .optional()?;
-        if let Some(seq) = next {
-            return Ok(Some(Held { lane, conversation, seq, turn: Turn::Next }));
+        if state.next.is_none() {
+            state.next = self
+                .connection
+                .prepare_cached(
+                    "SELECT seq FROM events WHERE conversation = ?1 AND seq > ?2 AND marks & ?3 <> 0
+                     ORDER BY seq LIMIT 1",
+                )?
+                .query_row((number, place(state.cursor), lane_number(lane)), |row| seq(row, 0))
+                .optional()?;
         }
-        // Nothing beyond the cursor is for this lane: it is done.
-        self.connection
-            .prepare_cached("UPDATE lanes SET cursor = head WHERE conversation = ?1 AND lane = ?2")?
-            .execute((conversation.to_bytes(), lane_number(lane)))?;
-        Ok(None)
+        if state.next.is_none() {
+            state.found_nothing();
+            record.save(&self.connection, Document::AsItWas)?;
+        }
+        Ok(record.lane(lane).next.map(|next| (next, Turn::Next)))
     }
 
-    fn describe(&self, id: ClaimId, held: &Held, lane: &LaneRow) -> Result<Option<Claim>, Failure> {
+    fn describe(
+        &mut self,
+        record: &Record,
+        lane: Lane,
+        lease: &Lease,
+        just: Just<'_>,
+    ) -> Result<Option<Claim>, Failure> {
         let connection = &self.connection;
-        let Some(conversation) = rows::conversation(connection, held.conversation)? else { return Ok(None) };
-        let Some(event) = rows::event(connection, held.conversation, held.seq)? else { return Ok(None) };
-        let contact = rows::author(connection, &event.body)?.map(|(contact, _)| contact);
-        let delivery = match event.body.message() {
-            Some(message) if message.direction == Direction::Outbound => rows::delivery(connection, message.id)?,
-            _ => None,
+        let (event, mut delivery) = match just.appended(lease.seq) {
+            Some((event, status)) => {
+                let untouched = status.filter(|_| just.delivery_is_untouched());
+                (event, untouched.map(|status| Delivery { status, parts: Vec::new() }))
+            }
+            None => match rows::event(connection, record.number, lease.seq)? {
+                Some(event) => (event, None),
+                None => return Ok(None),
+            },
         };
+        let mut contact = None;
+        if let Some(message) = event.body.message() {
+            if let Author::Contact { id, .. } = message.author {
+                contact = effects::contact(connection, &mut self.memory.contacts, id)?;
+            }
+            if message.direction == Direction::Outbound && delivery.is_none() {
+                delivery = rows::delivery(connection, message.id)?;
+            }
+        }
+        let state = record.lane(lane);
         Ok(Some(Claim {
-            id,
-            lane: held.lane,
-            conversation,
+            id: lease.claim,
+            lane,
+            conversation: record.conversation.clone(),
             event,
-            turn: held.turn,
-            batch_from: lane.batch_from(held.seq, held.turn),
-            progress: lane.progress(held.seq, held.turn),
+            turn: lease.turn,
+            batch_from: state.batch_from(lease.seq, lease.turn),
+            progress: state.progress(lease.seq, lease.turn),
             contact,
             delivery,
         }))
     }
 
-    /// The claim, if it is the lane's and its time is not over.
-    pub(super) fn held(&self, claim: ClaimId) -> Result<Option<Held>, Failure> {
-        let boot = millis(self.clock.boot());
-        let held = self
-            .connection
-            .prepare_cached("SELECT lane, conversation, seq, replay FROM temp.leases WHERE claim = ?1 AND until > ?2")?
-            .query_row((claim.to_bytes(), boot), |row| {
-                let turn = if row.get(3)? { Turn::Replay } else { Turn::Next };
-                let conversation = ConversationId::from_bytes(id_bytes(row, 1)?);
-                Ok(Held { lane: lane_of(row.get(0)?), conversation, seq: seq(row, 2)?, turn })
-            })
-            .optional()?;
-        Ok(held)
-    }
-
-    pub(super) fn renew(&mut self, claim: ClaimId, lease: Duration) -> Result<frontdesk_model::Held, Failure> {
-        let boot = millis(self.clock.boot());
-        let renewed = self
-            .connection
-            .prepare_cached("UPDATE temp.leases SET until = ?2 WHERE claim = ?1 AND until > ?3")?
-            .execute((claim.to_bytes(), boot.saturating_add(millis(lease)), boot))?;
-        Ok(if renewed == 1 { frontdesk_model::Held::Yes } else { frontdesk_model::Held::Gone })
-    }
-
-    pub(super) fn let_go(&self, claim: ClaimId) -> Result<(), Failure> {
-        self.connection.prepare_cached("DELETE FROM temp.leases WHERE claim = ?1")?.execute([claim.to_bytes()])?;
-        Ok(())
-    }
-
-    /// Moves the lane past its event. An effect of the same verb may move it further or back afterwards. What the lane has
-    /// left to do is due since now, so that a backlog lets other conversations in between.
-    pub(super) fn advance(&self, held: &Held) -> Result<(), Failure> {
-        let mut row = LaneRow::load(&self.connection, held.conversation, held.lane)?;
-        match held.turn {
-            Turn::Next => row.done_through(held.seq),
-            Turn::Replay => row.redo.retain(|redo| redo.seq != held.seq),
-        }
-        Ok(row.save(&self.connection, held.conversation, held.lane, self.clock.now(), None)?)
-    }
-
-    /// Gives the lane back, to be due at the release's moment.
-    pub(super) fn park(&self, held: &Held, release: &Release) -> Result<(), Failure> {
-        let mut row = LaneRow::load(&self.connection, held.conversation, held.lane)?;
-        row.tried.retain(|tried| (tried.seq, tried.turn) != (held.seq, held.turn));
-        row.tried.push(Tried { seq: held.seq, turn: held.turn, progress: release.progress });
-        Ok(row.save(&self.connection, held.conversation, held.lane, release.until, release.waiting.as_ref())?)
-    }
-
-    /// Has the lane do this event once more, before its other events and at once.
-    pub(super) fn redo(&self, letter: &DeadLetter) -> Result<(), Failure> {
-        let mut row = LaneRow::load(&self.connection, letter.conversation, letter.lane)?;
-        if !row.redo.iter().any(|redo| redo.seq == letter.seq) {
-            row.redo.push(Redo { seq: letter.seq, batch_from: letter.batch_from });
-        }
-        Ok(row.save(&self.connection, letter.conversation, letter.lane, self.clock.now(), None)?)
+    pub(super) fn renew(&mut self, claim: ClaimId, lease: Duration) -> Result<Held, Failure> {
+        let boot = self.boot();
+        let Some((key, held)) = self.memory.leases.held(claim, boot) else { return Ok(Held::Gone) };
+        self.memory.leases.give(key, Lease { until: boot.saturating_add(millis(lease)), ..held });
+        Ok(Held::Yes)
     }
 }

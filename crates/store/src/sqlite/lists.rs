@@ -6,16 +6,17 @@ use frontdesk_model::*;
 use rusqlite::{Connection, OptionalExtension, params_from_iter, types::Value};
 
 use super::{
-    rows::{id_bytes, limited, parsed},
+    mark::Mark,
+    rows::{limited, parsed},
     shelf::Shelf,
     writer::Failure,
 };
 
-/// Where a conversation stands in a list: by the time at which its log last grew, then by id.
-type Place = (i64, [u8; 16]);
+/// Where a conversation stands in a list: by the time at which its log last grew, then by number.
+type Place = (i64, i64);
 
 /// Before the first.
-const NEWEST: Place = (i64::MAX, [0xff; 16]);
+const NEWEST: Place = (i64::MAX, i64::MAX);
 
 fn foreign_page() -> Failure {
     Failure::Refused("page: not a page that an answer gave as next".into())
@@ -25,33 +26,30 @@ fn check_limit(page: &PageRequest) -> Result<(), Failure> {
     if (1..=200).contains(&page.limit) { Ok(()) } else { Err(Failure::Refused("limit: from 1 to 200".into())) }
 }
 
-/// Pages go on behind (time, id) of the last row, so that new rows neither shift nor repeat them.
+/// Pages go on behind the place of the last row, so that new rows neither shift nor repeat them.
 pub(super) fn conversations(
     connection: &Connection,
+    mark: Mark<'_>,
     filter: &ConversationFilter,
     page: &PageRequest,
 ) -> Result<Page<Conversation>, Failure> {
     check_limit(page)?;
     let behind = match &page.page {
-        Some(page) => {
-            let (at, id) = page.split_once('.').ok_or_else(foreign_page)?;
-            let id: ConversationId = id.parse().map_err(|_| foreign_page())?;
-            (at.parse().map_err(|_| foreign_page())?, id.to_bytes())
-        }
+        Some(page) => mark.read(page).ok_or_else(foreign_page)?.into(),
         None => NEWEST,
     };
     let rows = page.limit.saturating_add(1);
     // One view for all the statements: a conversation that changes its shelf meanwhile is seen once.
     let view = connection.unchecked_transaction()?;
-    let mut data = if filter.contact.is_some() || filter.assignee.is_some() {
+    let mut found = if filter.contact.is_some() || filter.assignee.is_some() {
         of_one(&view, filter, behind, rows)?
     } else {
         merged(&view, filter, behind, rows)?
     };
-    let more = data.len() > page.limit;
-    data.truncate(page.limit);
-    let next = data.last().filter(|_| more).map(|last| format!("{}.{}", last.updated_at.as_millis(), last.id));
-    Ok(Page { data, next })
+    let more = found.len() > page.limit;
+    found.truncate(page.limit);
+    let next = found.last().filter(|_| more).map(|((at, number), _)| mark.write([*at, *number]));
+    Ok(Page { data: found.into_iter().map(|(_, conversation)| conversation).collect(), next })
 }
 
 /// What one person takes part in or looks after: few enough to be sorted, or in order in an index of their own.
@@ -60,10 +58,12 @@ fn of_one(
     filter: &ConversationFilter,
     behind: Place,
     rows: usize,
-) -> Result<Vec<Conversation>, Failure> {
+) -> Result<Vec<(Place, Conversation)>, Failure> {
     let (sql, values) = of_one_query(filter, behind, rows);
-    let found =
-        connection.prepare_cached(&sql)?.query_map(params_from_iter(values), parsed)?.collect::<Result<_, _>>()?;
+    let found = connection
+        .prepare_cached(&sql)?
+        .query_map(params_from_iter(values), |row| Ok(((row.get(1)?, row.get(2)?), parsed(row)?)))?
+        .collect::<Result<_, _>>()?;
     Ok(found)
 }
 
@@ -72,10 +72,11 @@ fn of_one_query(filter: &ConversationFilter, behind: Place, rows: usize) -> (Str
     let mut sql = match &filter.contact {
         Some(contact) => {
             values.push(contact.to_bytes().to_vec().into());
-            "SELECT c.doc FROM participants p CROSS JOIN conversations c ON c.id = p.conversation WHERE p.contact = ?"
+            "SELECT c.doc, c.updated_at, c.number FROM participants p
+                CROSS JOIN conversations c ON c.number = p.conversation WHERE p.contact = ?"
                 .to_owned()
         }
-        None => "SELECT c.doc FROM conversations c WHERE 1".to_owned(),
+        None => "SELECT c.doc, c.updated_at, c.number FROM conversations c WHERE 1".to_owned(),
     };
     if let Some(assignee) = &filter.assignee {
         sql.push_str(" AND c.assignee = ?");
@@ -93,8 +94,8 @@ fn of_one_query(filter: &ConversationFilter, behind: Place, rows: usize) -> (Str
     if !filter.channels.is_empty() {
         any_of("+c.channel", filter.channels.iter().map(|channel| channel.as_str().to_owned().into()).collect());
     }
-    sql.push_str(" AND (c.updated_at, c.id) < (?, ?) ORDER BY c.updated_at DESC, c.id DESC LIMIT ?");
-    values.extend([behind.0.into(), behind.1.to_vec().into(), limited(rows).into()]);
+    sql.push_str(" AND (c.updated_at, c.number) < (?, ?) ORDER BY c.updated_at DESC, c.number DESC LIMIT ?");
+    values.extend([behind.0.into(), behind.1.into(), limited(rows).into()]);
     (sql, values)
 }
 
@@ -104,7 +105,7 @@ fn merged(
     filter: &ConversationFilter,
     behind: Place,
     rows: usize,
-) -> Result<Vec<Conversation>, Failure> {
+) -> Result<Vec<(Place, Conversation)>, Failure> {
     let mut sources = Vec::new();
     for (channel, number) in shelves(connection)? {
         let asked_for = filter.channels.is_empty() || filter.channels.iter().any(|wanted| wanted.as_str() == channel);
@@ -116,10 +117,10 @@ fn merged(
     for (index, source) in sources.iter_mut().enumerate() {
         first.extend(source.next(connection)?.map(|place| (place, index)));
     }
-    let mut read = connection.prepare_cached("SELECT doc FROM conversations WHERE id = ?1")?;
+    let mut read = connection.prepare_cached("SELECT doc FROM conversations WHERE number = ?1")?;
     let mut found = Vec::new();
-    while let Some(((_, id), index)) = first.pop() {
-        found.push(read.query_row([id], parsed)?);
+    while let Some((place, index)) = first.pop() {
+        found.push((place, read.query_row([place.1], parsed)?));
         if found.len() == rows {
             break;
         }
@@ -147,8 +148,8 @@ fn shelves(connection: &Connection) -> Result<Vec<(String, i64)>, Failure> {
 const NEXT_SHELF: &str = "SELECT channel, shelf FROM conversations INDEXED BY conversations_by_shelf
     WHERE (channel, shelf) > (?1, ?2) ORDER BY channel, shelf LIMIT 1";
 
-const NEXT_ON_SHELF: &str = "SELECT updated_at, id FROM conversations INDEXED BY conversations_by_shelf
-    WHERE channel = ?1 AND shelf = ?2 AND (updated_at, id) < (?3, ?4) ORDER BY updated_at DESC, id DESC LIMIT ?5";
+const NEXT_ON_SHELF: &str = "SELECT updated_at, number FROM conversations INDEXED BY conversations_by_shelf
+    WHERE channel = ?1 AND shelf = ?2 AND (updated_at, number) < (?3, ?4) ORDER BY updated_at DESC, number DESC LIMIT ?5";
 
 /// A shelf while it is read.
 struct Source {
@@ -167,7 +168,7 @@ impl Source {
             self.ahead = connection
                 .prepare_cached(NEXT_ON_SHELF)?
                 .query_map((&self.channel, self.number, self.behind.0, self.behind.1, Self::AT_ONCE), |row| {
-                    Ok((row.get(0)?, id_bytes(row, 1)?))
+                    Ok((row.get(0)?, row.get(1)?))
                 })?
                 .collect::<Result<_, _>>()?;
             self.behind = self.ahead.back().copied().unwrap_or(self.behind);
@@ -176,9 +177,9 @@ impl Source {
     }
 }
 
-const TIMERS_DUE: &str = "SELECT doc FROM conversations WHERE timer_at <= ?1 ORDER BY timer_at, id LIMIT ?2";
+const TIMERS_DUE: &str = "SELECT doc FROM conversations WHERE timer_at <= ?1 ORDER BY timer_at, number LIMIT ?2";
 const NEXT_TIMER: &str =
-    "SELECT timer_at FROM conversations WHERE timer_at IS NOT NULL ORDER BY timer_at, id LIMIT 1 OFFSET ?1";
+    "SELECT timer_at FROM conversations WHERE timer_at IS NOT NULL ORDER BY timer_at, number LIMIT 1 OFFSET ?1";
 
 pub(super) fn timers(connection: &Connection, now: Timestamp, limit: usize) -> Result<Timers, Failure> {
     let view = connection.unchecked_transaction()?;

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{
     effects::MESSAGE,
+    mark::Mark,
     rows::{self, parse, place, seq, status},
     writer::Failure,
 };
@@ -40,11 +41,6 @@ impl Taking {
     }
 }
 
-fn last_seq(connection: &Connection, id: ConversationId) -> rusqlite::Result<Option<Seq>> {
-    let found = rows::conversation(connection, id)?;
-    Ok(found.map(|conversation| conversation.last_seq))
-}
-
 /// The status of an outbound message.
 fn delivery_status(connection: &Connection, body: &EventBody) -> rusqlite::Result<Option<DeliveryStatus>> {
     let Some(message) = body.message().filter(|message| message.direction == Direction::Outbound) else {
@@ -65,11 +61,12 @@ pub(super) fn messages(
 ) -> Result<Option<Slice<MessageRecord>>, Failure> {
     let mut taking = Taking::new(take)?;
     let view = connection.unchecked_transaction()?;
+    let Some(number) = rows::number(&view, id)? else { return Ok(None) };
     let mut statement = view.prepare_cached(
         "SELECT doc FROM events INDEXED BY events_by_place
          WHERE conversation = ?1 AND seq < ?2 AND marks & ?3 <> 0 ORDER BY seq DESC",
     )?;
-    let mut found = statement.query((id.to_bytes(), before.map_or(i64::MAX, place), MESSAGE))?;
+    let mut found = statement.query((number, before.map_or(i64::MAX, place), MESSAGE))?;
     let mut data = Vec::new();
     let mut more = false;
     while let Some(row) = found.next()? {
@@ -85,9 +82,6 @@ pub(super) fn messages(
             data.push(MessageRecord { seq: event.seq, message, status });
         }
     }
-    if data.is_empty() && last_seq(&view, id)?.is_none() {
-        return Ok(None);
-    }
     Ok(Some(Slice { data, more }))
 }
 
@@ -99,9 +93,10 @@ pub(super) fn events(
 ) -> Result<Option<Slice<Event>>, Failure> {
     let mut taking = Taking::new(take)?;
     let view = connection.unchecked_transaction()?;
+    let Some(number) = rows::number(&view, id)? else { return Ok(None) };
     let mut statement =
         view.prepare_cached("SELECT doc FROM events WHERE conversation = ?1 AND seq > ?2 ORDER BY seq")?;
-    let mut found = statement.query((id.to_bytes(), place(after)))?;
+    let mut found = statement.query((number, place(after)))?;
     let mut data = Vec::new();
     let mut more = false;
     while let Some(row) = found.next()? {
@@ -113,9 +108,6 @@ pub(super) fn events(
         taking.row(doc.len());
         data.push(parse(doc)?);
     }
-    if data.is_empty() && last_seq(&view, id)?.is_none() {
-        return Ok(None);
-    }
     Ok(Some(Slice { data, more }))
 }
 
@@ -125,44 +117,27 @@ pub(super) fn message(
 ) -> Result<Option<(ConversationId, MessageRecord)>, Failure> {
     let view = connection.unchecked_transaction()?;
     let place = view
-        .prepare_cached("SELECT conversation, seq, status FROM messages WHERE id = ?1")?
+        .prepare_cached(
+            "SELECT c.id, m.seq, m.status, m.conversation FROM messages m
+             JOIN conversations c ON c.number = m.conversation WHERE m.id = ?1",
+        )?
         .query_row([id.to_bytes()], |row| {
-            Ok((ConversationId::from_bytes(rows::id_bytes(row, 0)?), seq(row, 1)?, status(row, 2)?))
+            let conversation = ConversationId::from_bytes(rows::id_bytes(row, 0)?);
+            Ok((conversation, seq(row, 1)?, status(row, 2)?, row.get::<_, i64>(3)?))
         })
         .optional()?;
-    let Some((conversation, seq, status)) = place else { return Ok(None) };
-    let event = rows::event(&view, conversation, seq)?;
+    let Some((conversation, seq, status, number)) = place else { return Ok(None) };
+    let event = rows::event(&view, number, seq)?;
     Ok(event.and_then(|event| match event.body {
         EventBody::MessageCreated { message } => Some((conversation, MessageRecord { seq, message, status })),
         _ => None,
     }))
 }
 
-/// Positions as they are given out. They name the store: one of another store is not taken for one of this.
-pub(super) struct Positions<'a> {
-    pub(super) store_id: &'a str,
-}
-
-impl Positions<'_> {
-    fn write(&self, position: i64) -> String {
-        format!("{}.{position}", self.mark())
-    }
-
-    fn read(&self, text: &str) -> Option<i64> {
-        let position = text.strip_prefix(self.mark())?.strip_prefix('.')?;
-        // Only as it was written: no sign, no leading zero.
-        position.parse().ok().filter(|number: &i64| *number >= 0 && number.to_string() == position)
-    }
-
-    fn mark(&self) -> &str {
-        self.store_id.get(..8).unwrap_or(self.store_id)
-    }
-}
-
 /// Some changes. May find none and say that there are more, having passed many that the filter leaves out: go on behind.
 pub(super) fn changes(
     connection: &Connection,
-    positions: &Positions<'_>,
+    mark: Mark<'_>,
     after: Option<&str>,
     filter: &ChangeFilter,
     take: Take,
@@ -172,8 +147,9 @@ pub(super) fn changes(
     let end: i64 =
         view.prepare_cached("SELECT coalesce(max(position), 0) FROM events")?.query_row([], |row| row.get(0))?;
     let after = match after {
-        Some(text) => positions
+        Some(text) => mark
             .read(text)
+            .map(|[position]| position)
             .filter(|position| *position <= end)
             .ok_or_else(|| Failure::Refused("after: not a position that an answer of this store gave".into()))?,
         None => end,
@@ -181,7 +157,11 @@ pub(super) fn changes(
     let mut statement =
         view.prepare_cached(if filter.conversation.is_some() { CHANGES_OF_ONE } else { ALL_CHANGES })?;
     let mut found = match filter.conversation {
-        Some(id) => statement.query((id.to_bytes(), place(last_before(&view, id, after)?)))?,
+        Some(id) => {
+            // No conversation has the number 0.
+            let number = rows::number(&view, id)?.unwrap_or(0);
+            statement.query((number, last_before(&view, number, after)?))?
+        }
         None => statement.query([after])?,
     };
     let (mut data, mut position, mut looked_at) = (Vec::new(), end, 0);
@@ -194,41 +174,49 @@ pub(super) fn changes(
         }
         looked_at += 1;
         passed = row.get(0)?;
-        if let Some((change, bytes)) = change(&view, row, filter, positions)? {
+        if let Some((change, bytes)) = change(&view, row, filter, mark)? {
             taking.row(bytes);
             data.push(change);
         }
     }
     // Nothing is taken out of the log, so nothing is ever lost.
-    Ok(Changes { data, position: positions.write(position), more, lost: false })
+    Ok(Changes { data, position: mark.write([position]), more, lost: false })
 }
 
 const ALL_CHANGES: &str = "SELECT e.position, e.doc, c.channel, c.doc
-    FROM events e CROSS JOIN conversations c ON c.id = e.conversation
+    FROM events e CROSS JOIN conversations c ON c.number = e.conversation
     WHERE e.position > ?1 ORDER BY e.position";
 
 const CHANGES_OF_ONE: &str = "SELECT e.position, e.doc, c.channel, c.doc
-    FROM events e CROSS JOIN conversations c ON c.id = e.conversation
+    FROM events e CROSS JOIN conversations c ON c.number = e.conversation
     WHERE e.conversation = ?1 AND e.seq > ?2 ORDER BY e.seq";
 
-/// The last event of a conversation that stands at or before a position. A conversation's events stand in their order.
-fn last_before(connection: &Connection, id: ConversationId, position: i64) -> Result<Seq, Failure> {
+/// The last event of a conversation that stands at or before a position. A conversation's events stand in their order, so the
+/// one is found in the middle of the middle: a long log is not read for its last few.
+fn last_before(connection: &Connection, conversation: i64, position: i64) -> Result<i64, Failure> {
+    let mut low = 0;
+    let mut high: i64 = connection
+        .prepare_cached("SELECT coalesce(max(seq), 0) FROM events WHERE conversation = ?1")?
+        .query_row([conversation], |row| row.get(0))?;
     let mut statement =
         connection.prepare_cached("SELECT position FROM events WHERE conversation = ?1 AND seq = ?2")?;
-    let (mut low, mut high) = (0, last_seq(connection, id)?.unwrap_or_default().0);
     while low < high {
         let middle = high - (high - low) / 2;
-        let found: i64 = statement.query_row((id.to_bytes(), place(Seq(middle))), |row| row.get(0))?;
-        if found <= position { low = middle } else { high = middle - 1 }
+        let found: i64 = statement.query_row((conversation, middle), |row| row.get(0))?;
+        if found <= position {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
     }
-    Ok(Seq(low))
+    Ok(low)
 }
 
 fn change(
     connection: &Connection,
     row: &Row<'_>,
     filter: &ChangeFilter,
-    positions: &Positions<'_>,
+    mark: Mark<'_>,
 ) -> Result<Option<(LoggedChange, usize)>, Failure> {
     let channel = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
     if !filter.channels.is_empty() && !filter.channels.iter().any(|wanted| wanted.as_str() == channel) {
@@ -240,6 +228,6 @@ fn change(
     let (event, conversation): (Event, Conversation) = (parse(event)?, parse(conversation)?);
     let status = delivery_status(connection, &event.body)?;
     let (contact, its_bytes) = rows::author(connection, &event.body)?.unzip();
-    let change = LoggedChange { conversation, event, status, contact, position: positions.write(row.get(0)?) };
+    let change = LoggedChange { conversation, event, status, contact, position: mark.write([row.get(0)?]) };
     Ok(Some((change, bytes.saturating_add(its_bytes.unwrap_or(0)))))
 }

@@ -2,16 +2,16 @@
 //!
 //! # How the promises are kept
 //!
-//! One thread owns the writing connection ([`writer`]). It takes whatever requests are waiting, carries each out inside a
-//! savepoint of one transaction, commits once, and only then answers all of them: nothing is answered before it is
-//! on disk (WAL, `synchronous=FULL` for `strict`), nobody reads what is not committed, and many callers share one
-//! `fdatasync`. A request that is refused leaves no trace, and a failing transaction is repeated request by
-//! request, so that none fails for another.
+//! One thread owns the writing connection ([`writer`]). It takes whatever requests are waiting, carries them out in one
+//! transaction, commits once, and only then answers all of them: nothing is answered before it is on disk (WAL,
+//! `synchronous=FULL` for `strict`), nobody reads what is not committed, and many callers share one `fdatasync`. A request
+//! that is refused leaves no trace, and a failing transaction is repeated request by request, so that none fails for
+//! another.
 //!
-//! Leases live in temporary tables, in memory: they are rolled back with their transaction, and opening the folder voids
-//! all of them. That is sound because the folder is locked: no other process can hold one. The operation ids of verbs
-//! under a claim are kept there too, as they can only be repeated by this process; those of `append` and `requeue`
-//! are stored.
+//! Who holds which lane is in memory ([`memory`]), so that opening the folder voids all leases. That is sound because the
+//! folder is locked: no other process can hold one. What operations were answered is there too, as they can only be repeated
+//! by this process; and the conversations that were in use last, because most of a message's way through the store is
+//! made within milliseconds. All of that goes back together with the transaction it belongs to.
 //!
 //! A little space is reserved in a file of its own and given up when the disk is full, so that what is in flight can
 //! still be settled; new work is refused some way before that.
@@ -19,11 +19,13 @@
 mod census;
 mod claims;
 mod effects;
-mod lanes;
 mod lists;
 mod log;
+mod mark;
+mod memory;
 mod plans;
 mod reader;
+mod record;
 mod room;
 mod rows;
 mod shelf;
@@ -41,10 +43,10 @@ use async_trait::async_trait;
 use frontdesk_model::*;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
-use self::{log::Positions, reader::Reader, room::Space, writer::Writer};
+use self::{mark::Mark, reader::Reader, room::Space, writer::Writer};
 
 const SCHEMA: &str = include_str!("schema.sql");
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 /// "FrDk": tells our files from other programs' databases.
 const APPLICATION_ID: i64 = 0x4672_446b;
 const DATABASE: &str = "frontdesk.db";
@@ -141,20 +143,18 @@ impl SqliteStore {
             opened => opened?,
         };
         let store_id = store_id(&connection).map_err(broken)?;
-        let now = clock.now().as_millis();
-        // Work that waits for nothing is due by now; a time in the future is a clock that was wrong.
-        connection
-            .execute(
-                "UPDATE lanes SET not_before = ?1
-                 WHERE (head > cursor OR redo IS NOT NULL) AND not_before > ?1 AND waiting IS NULL",
-                [now],
-            )
+        let last_number = connection
+            .query_row("SELECT coalesce(max(number), 0) FROM conversations", [], |row| row.get(0))
             .map_err(broken)?;
+        make_due(&connection, clock.now()).map_err(broken)?;
         let space = Arc::new(Space::new(folder, options.min_free, options.reserve));
-        let reader = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(broken)?;
+        let reader =
+            Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+                .map_err(broken)?;
         plans::keep(&reader, 64).map_err(broken)?;
         let description = describe(folder, options.durability, store_id);
-        let writer = Writer::start(connection, Arc::clone(&clock), Arc::clone(&space), lock).map_err(unusable)?;
+        let writer =
+            Writer::start(connection, Arc::clone(&clock), Arc::clone(&space), last_number, lock).map_err(unusable)?;
         let reader = Reader::start(reader).map_err(unusable)?;
         Ok(Self { writer, reader, space, clock, description })
     }
@@ -232,8 +232,18 @@ fn prepare(connection: &mut Connection, durability: Durability, path: &Path) -> 
             .map_err(broken)?;
         transaction.commit().map_err(broken)?;
     }
-    connection.execute_batch(claims::TEMPORARY).map_err(broken)?;
     plans::keep(connection, 128).map_err(broken)?;
+    Ok(())
+}
+
+/// Work that waits for nothing is due by now; a time in the future is a clock that was wrong.
+fn make_due(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    for statement in [
+        "UPDATE conversations SET agent_at = ?1 WHERE agent_at > ?1 AND agent_waiting IS NULL",
+        "UPDATE conversations SET deliver_at = ?1 WHERE deliver_at > ?1 AND deliver_waiting IS NULL",
+    ] {
+        connection.execute(statement, [now.as_millis()])?;
+    }
     Ok(())
 }
 
@@ -293,10 +303,7 @@ impl Store for SqliteStore {
             let (store_id, filter) = (self.description.store_id.clone(), filter.clone());
             let found = self
                 .reader
-                .read(move |connection| {
-                    let positions = Positions { store_id: &store_id };
-                    log::changes(connection, &positions, after.as_deref(), &filter, take)
-                })
+                .read(move |connection| log::changes(connection, Mark::of(&store_id), after.as_deref(), &filter, take))
                 .await?;
             if !found.data.is_empty() || !found.more {
                 return Ok(found);
@@ -306,7 +313,7 @@ impl Store for SqliteStore {
     }
 
     async fn census(&self) -> Result<Census, StoreError> {
-        let held = self.writer.call(|core| core.leased()).await?.into_iter().collect();
+        let held = self.writer.call(|core| Ok(core.memory.leases.all(core.boot()))).await?.into_iter().collect();
         let now = self.clock.now();
         self.reader.read(move |connection| census::census(connection, &held, now)).await
     }
@@ -320,7 +327,8 @@ impl Store for SqliteStore {
         filter: ConversationFilter,
         page: PageRequest,
     ) -> Result<Page<Conversation>, StoreError> {
-        self.reader.read(move |connection| lists::conversations(connection, &filter, &page)).await
+        let store_id = self.description.store_id.clone();
+        self.reader.read(move |connection| lists::conversations(connection, Mark::of(&store_id), &filter, &page)).await
     }
 
     async fn messages(

@@ -6,7 +6,11 @@ use serde::{Serialize, de::DeserializeOwned};
 
 /// JSON text of a stored form. The model's types always serialise; were one not to, SQLite would refuse the row.
 pub(super) fn json<T: Serialize>(value: &T) -> rusqlite::Result<String> {
-    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+    let refused = |error: Box<dyn std::error::Error + Send + Sync>| rusqlite::Error::ToSqlConversionFailure(error);
+    // Most are smaller: growing on the way up to a conversation's size took a twentieth of the writer's time.
+    let mut text = Vec::with_capacity(1024);
+    serde_json::to_writer(&mut text, value).map_err(|error| refused(error.into()))?;
+    String::from_utf8(text).map_err(|error| refused(error.into()))
 }
 
 /// A stored form from its JSON text.
@@ -49,6 +53,14 @@ pub(super) fn conversation(connection: &Connection, id: ConversationId) -> rusql
         .optional()
 }
 
+/// What stands for a conversation in other tables.
+pub(super) fn number(connection: &Connection, id: ConversationId) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT number FROM conversations WHERE id = ?1")?
+        .query_row([id.to_bytes()], |row| row.get(0))
+        .optional()
+}
+
 pub(super) fn contact(connection: &Connection, id: ContactId) -> rusqlite::Result<Option<Contact>> {
     connection.prepare_cached("SELECT doc FROM contacts WHERE id = ?1")?.query_row([id.to_bytes()], parsed).optional()
 }
@@ -69,10 +81,11 @@ pub(super) fn dead_letter(connection: &Connection, id: DeadLetterId) -> rusqlite
         .optional()
 }
 
-pub(super) fn event(connection: &Connection, id: ConversationId, seq: Seq) -> rusqlite::Result<Option<Event>> {
+/// An event of the conversation with this number.
+pub(super) fn event(connection: &Connection, conversation: i64, seq: Seq) -> rusqlite::Result<Option<Event>> {
     connection
         .prepare_cached("SELECT doc FROM events WHERE conversation = ?1 AND seq = ?2")?
-        .query_row((id.to_bytes(), place(seq)), parsed)
+        .query_row((conversation, place(seq)), parsed)
         .optional()
 }
 

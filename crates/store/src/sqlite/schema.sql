@@ -1,9 +1,13 @@
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 
--- `shelf`: status, owner and attention in one number, so that one index serves each list of conversations. `timer_at`: the
--- earlier of `snoozed_until` and `answer_by`.
+-- One row holds all that a verb changes of a conversation: its document, the keys that lists and timers look for, and its two
+-- lanes. `number` stands for the conversation everywhere else. `shelf`: status, owner and attention in one number, so
+-- that one index serves each list of conversations. `timer_at`: the earlier of `snoozed_until` and `answer_by`. Of a lane:
+-- `at`, when it is due, as long as it has anything to do; `tried`, whether an earlier claim of its event was released;
+-- `waiting`, what it waits for; `more`, what is left of those tries, and what a replay asked for.
 CREATE TABLE conversations (
-    id BLOB PRIMARY KEY,
+    number INTEGER PRIMARY KEY,
+    id BLOB NOT NULL UNIQUE,
     kind TEXT NOT NULL,
     account TEXT NOT NULL,
     thread TEXT NOT NULL,
@@ -12,16 +16,32 @@ CREATE TABLE conversations (
     assignee TEXT,
     timer_at INTEGER,
     updated_at INTEGER NOT NULL,
+    agent_cursor INTEGER NOT NULL,
+    agent_head INTEGER NOT NULL,
+    agent_at INTEGER,
+    agent_tried INTEGER NOT NULL,
+    agent_waiting TEXT,
+    agent_more TEXT,
+    deliver_cursor INTEGER NOT NULL,
+    deliver_head INTEGER NOT NULL,
+    deliver_at INTEGER,
+    deliver_tried INTEGER NOT NULL,
+    deliver_waiting TEXT,
+    deliver_more TEXT,
     doc TEXT NOT NULL,
     UNIQUE (kind, account, thread)
-) WITHOUT ROWID;
-CREATE INDEX conversations_by_shelf ON conversations (channel, shelf, updated_at, id);
-CREATE INDEX conversations_by_assignee ON conversations (assignee, updated_at, id) WHERE assignee IS NOT NULL;
-CREATE INDEX conversations_by_timer ON conversations (timer_at, id) WHERE timer_at IS NOT NULL;
+);
+CREATE INDEX conversations_by_shelf ON conversations (channel, shelf, updated_at);
+CREATE INDEX conversations_by_assignee ON conversations (assignee, updated_at) WHERE assignee IS NOT NULL;
+CREATE INDEX conversations_by_timer ON conversations (timer_at) WHERE timer_at IS NOT NULL;
+CREATE INDEX agent_due ON conversations (agent_tried, agent_at) WHERE agent_at IS NOT NULL;
+CREATE INDEX deliver_due ON conversations (deliver_tried, deliver_at) WHERE deliver_at IS NOT NULL;
+CREATE INDEX agent_parked ON conversations (agent_waiting) WHERE agent_waiting IS NOT NULL;
+CREATE INDEX deliver_parked ON conversations (deliver_waiting) WHERE deliver_waiting IS NOT NULL;
 
 CREATE TABLE participants (
     contact BLOB NOT NULL,
-    conversation BLOB NOT NULL,
+    conversation INTEGER NOT NULL,
     PRIMARY KEY (contact, conversation)
 ) WITHOUT ROWID;
 
@@ -29,7 +49,7 @@ CREATE TABLE participants (
 -- the event woke or passed by, whether it brings a message, whether that waits for an answer.
 CREATE TABLE events (
     position INTEGER PRIMARY KEY,
-    conversation BLOB NOT NULL,
+    conversation INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     marks INTEGER NOT NULL,
     at INTEGER NOT NULL,
@@ -39,7 +59,7 @@ CREATE INDEX events_by_place ON events (conversation, seq, marks);
 
 CREATE TABLE messages (
     id BLOB PRIMARY KEY,
-    conversation BLOB NOT NULL,
+    conversation INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     status TEXT
 ) WITHOUT ROWID;
@@ -52,33 +72,16 @@ CREATE TABLE parts (
     PRIMARY KEY (message, place)
 ) WITHOUT ROWID;
 
-CREATE TABLE lanes (
-    conversation BLOB NOT NULL,
-    lane INTEGER NOT NULL,
-    cursor INTEGER NOT NULL,
-    head INTEGER NOT NULL,
-    not_before INTEGER NOT NULL,
-    waiting TEXT,
-    progress TEXT,
-    redo TEXT,
-    PRIMARY KEY (conversation, lane)
-) WITHOUT ROWID;
-CREATE INDEX lanes_with_work ON lanes (lane, not_before, conversation) WHERE head > cursor OR redo IS NOT NULL;
-CREATE INDEX lanes_waiting ON lanes (waiting) WHERE waiting IS NOT NULL;
-
 CREATE TABLE dedupe (
     key BLOB PRIMARY KEY,
-    conversation BLOB NOT NULL,
+    conversation INTEGER NOT NULL,
     message BLOB NOT NULL
 ) WITHOUT ROWID;
 
 CREATE TABLE contacts (id BLOB PRIMARY KEY, doc TEXT NOT NULL) WITHOUT ROWID;
 
-CREATE TABLE dead_letters (id BLOB PRIMARY KEY, conversation BLOB NOT NULL, doc TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE dead_letters (id BLOB PRIMARY KEY, conversation INTEGER NOT NULL, doc TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX dead_letters_by_conversation ON dead_letters (conversation);
-
-CREATE TABLE operations (id BLOB PRIMARY KEY, at INTEGER NOT NULL, answer TEXT NOT NULL) WITHOUT ROWID;
-CREATE INDEX operations_by_time ON operations (at);
 
 -- Requests that a caller may repeat under a key of its own.
 CREATE TABLE requests (

@@ -2,182 +2,251 @@
 
 use frontdesk_model::*;
 use rusqlite::{Connection, OptionalExtension};
-use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    effects::{Change, load},
-    rows::{self, json, parse, parsed},
+    claims::Just,
+    effects::Change,
+    memory::Answer,
+    record::{Document, Record},
+    rows::{self, json},
     writer::{Core, Failure},
 };
 
-/// How long an operation repeats its answer.
-const REPEATS_MILLIS: i64 = 10 * 60 * 1000;
-/// Old operations are swept once in so many writes.
+/// Old requests are swept once in so many new ones, and then twice as many at most: that keeps pace, and no caller waits
+/// for a day's worth.
 const SWEEP_EVERY: u32 = 1024;
 
-/// Where operations of a verb are remembered.
-#[derive(Clone, Copy)]
-pub(super) enum Memory {
-    /// In the database: the caller may come again after a restart.
-    Stored,
-    /// With the leases: the caller cannot outlive the process.
-    Process,
-}
-
 impl Core {
-    pub(super) fn commit_inbound(&mut self, inbound: &CommitInbound) -> Result<Committed, Failure> {
-        let known = self
-            .connection
-            .prepare_cached("SELECT conversation, message FROM dedupe WHERE key = ?1")?
-            .query_row([inbound.dedupe.0], |row| Ok((rows::id_bytes(row, 0)?, rows::id_bytes(row, 1)?)))
-            .optional()?;
-        if let Some((conversation, message)) = known {
-            return Ok(Committed::Duplicate {
-                conversation: ConversationId::from_bytes(conversation),
-                message: MessageId::from_bytes(message),
-            });
+    /// A conversation, which is not at hand until it is put back.
+    pub(super) fn record(&mut self, id: ConversationId) -> Result<Option<Record>, Failure> {
+        match self.memory.records.take(id) {
+            Some(record) => Ok(Some(record)),
+            None => Ok(Record::load(&self.connection, id)?),
         }
-        self.space.admit()?;
-        let thread = &inbound.thread;
-        let existing = self
+    }
+
+    fn record_of_thread(&mut self, inbound: &CommitInbound) -> Result<Record, Failure> {
+        if let Some(record) = self.memory.records.take_thread(&inbound.thread) {
+            return Ok(record);
+        }
+        if let Some(record) = Record::load_thread(&self.connection, &inbound.thread)? {
+            return Ok(record);
+        }
+        self.last_number += 1;
+        Ok(Record::new(self.last_number, new_conversation(inbound)))
+    }
+
+    pub(super) fn commit_inbound(&mut self, inbound: &CommitInbound) -> Result<Committed, Failure> {
+        if let Err(full) = self.space.admit() {
+            // What has run already is not said to have been refused.
+            return self.taken_before(inbound.dedupe)?.ok_or(full);
+        }
+        let record = self.record_of_thread(inbound)?;
+        let new = self
             .connection
-            .prepare_cached("SELECT doc FROM conversations WHERE kind = ?1 AND account = ?2 AND thread = ?3")?
-            .query_row((thread.kind.as_str(), thread.account.as_str(), thread.thread.as_str()), parsed::<Conversation>)
-            .optional()?;
-        let conversation = existing.unwrap_or_else(|| new_conversation(inbound));
-        let (id, before) = (conversation.id, conversation.last_seq);
-        let mut change = Change::new(&self.connection, self.clock.now(), conversation);
+            .prepare_cached(
+                "INSERT INTO dedupe (key, conversation, message) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+            )?
+            .execute((inbound.dedupe.0, record.number, inbound.message.to_bytes()))?;
+        if new == 0 {
+            if record.is_stored() {
+                self.memory.records.put(record);
+            }
+            let gone = || Failure::Refused("a message known by its key has no conversation".into());
+            return self.taken_before(inbound.dedupe)?.ok_or_else(gone);
+        }
+        let end = record.conversation.last_seq;
+        let mut change = Change::new(&self.connection, &mut self.memory.contacts, self.clock.now(), record);
         change.apply(&inbound.effects)?;
-        let seq = change.conversation.last_seq;
-        if seq == before {
+        let (_, mut record) = change.finish()?;
+        let (conversation, seq) = (record.conversation.id, record.conversation.last_seq);
+        if seq == end {
             return Err(Failure::Refused("an inbound message adds an event".into()));
         }
-        change.write()?;
-        self.connection
-            .prepare_cached("INSERT INTO dedupe (key, conversation, message) VALUES (?1, ?2, ?3)")?
-            .execute((inbound.dedupe.0, id.to_bytes(), inbound.message.to_bytes()))?;
-        let claim = inbound.claim.map(|next| self.claim_next(id, next)).transpose()?.flatten().map(Box::new);
-        Ok(Committed::New { conversation: id, seq, claim })
+        let just = Just { end, effects: &inbound.effects };
+        let claim = match inbound.claim {
+            Some(next) => self.claim_next(&mut record, next, just)?.map(Box::new),
+            None => None,
+        };
+        self.memory.records.put_changed(record);
+        Ok(Committed::New { conversation, seq, claim })
+    }
+
+    fn taken_before(&self, key: DedupeKey) -> Result<Option<Committed>, Failure> {
+        let known = self
+            .connection
+            .prepare_cached(
+                "SELECT c.id, d.message FROM dedupe d JOIN conversations c ON c.number = d.conversation WHERE d.key = ?1",
+            )?
+            .query_row([key.0], |row| {
+                let conversation = ConversationId::from_bytes(rows::id_bytes(row, 0)?);
+                Ok(Committed::Duplicate { conversation, message: MessageId::from_bytes(rows::id_bytes(row, 1)?) })
+            })
+            .optional()?;
+        Ok(known)
     }
 
     pub(super) fn append(&mut self, append: &Append) -> Result<Applied, Failure> {
-        self.repeatable(append.operation, Memory::Stored, |core| {
-            if let Some(once) = &append.once
-                && let Some(known) = core.known_request(once)?
-            {
-                return Ok(known);
-            }
-            core.space.admit()?;
-            let Some(conversation) = load(&core.connection, append.conversation)? else {
-                return Ok(Applied::NotFound);
-            };
-            let mut change = Change::new(&core.connection, core.clock.now(), conversation);
-            if let Some(failed) = change.failed_guard(&append.guards)? {
-                return Ok(Applied::Guarded { failed, version: change.conversation.version });
-            }
-            change.apply(&append.effects)?;
-            let version = change.conversation.version;
-            let applied = change.write()?;
-            if let Some(once) = &append.once {
-                core.keep_request(once, append.conversation, version)?;
-            }
-            Ok(applied)
-        })
+        if let Some(before) = self.applied_before(append.operation)? {
+            return Ok(before);
+        }
+        let applied = self.append_once(append)?;
+        self.memory.answers.add(append.operation, self.clock.now(), Answer::Applied(applied.clone()));
+        Ok(applied)
+    }
+
+    fn append_once(&mut self, append: &Append) -> Result<Applied, Failure> {
+        if let Some(once) = &append.once
+            && let Some(known) = self.known_request(once)?
+        {
+            return Ok(known);
+        }
+        self.space.admit()?;
+        let Some(record) = self.record(append.conversation)? else { return Ok(Applied::NotFound) };
+        let mut change = Change::new(&self.connection, &mut self.memory.contacts, self.clock.now(), record);
+        if let Some(failed) = change.failed_guard(&append.guards)? {
+            return Ok(guarded(&mut self.memory.records, change.record, failed));
+        }
+        change.apply(&append.effects)?;
+        let (applied, record) = change.finish()?;
+        if let Some(once) = &append.once {
+            self.keep_request(once, append.conversation, record.conversation.version)?;
+        }
+        self.memory.records.put_changed(record);
+        Ok(applied)
     }
 
     pub(super) fn settle(&mut self, settle: &Settle) -> Result<Settled, Failure> {
-        if let Some((applied, next)) =
-            self.answered_before::<(Applied, Option<ClaimId>)>(settle.operation, Memory::Process)?
-        {
-            let next = self.claimed_before(next.as_slice())?.pop().map(Box::new);
-            return Ok(Settled { applied, next });
+        let now = self.clock.now();
+        match self.memory.answers.of(settle.operation, now).cloned() {
+            Some(Answer::Settled(applied, next)) => {
+                let next = self.claimed_before(next.as_slice())?.pop().map(Box::new);
+                return Ok(Settled { applied, next });
+            }
+            Some(_) => return Err(Failure::another_verb()),
+            None => {}
         }
-        let (applied, conversation) = self.settle_claim(settle)?;
-        let next = match (&applied, conversation, settle.next) {
-            (Applied::Done { .. }, Some(conversation), Some(next)) => self.claim_next(conversation, next)?,
-            _ => None,
-        };
-        self.remember(settle.operation, Memory::Process, &(&applied, next.as_ref().map(|claim| claim.id)))?;
-        Ok(Settled { applied, next: next.map(Box::new) })
+        let settled = self.settle_once(settle)?;
+        let answer = Answer::Settled(settled.applied.clone(), settled.next.as_ref().map(|claim| claim.id));
+        self.memory.answers.add(settle.operation, now, answer);
+        Ok(settled)
     }
 
-    fn settle_claim(&self, settle: &Settle) -> Result<(Applied, Option<ConversationId>), Failure> {
-        let Some(held) = self.held(settle.claim)? else { return Ok((Applied::LeaseLost, None)) };
-        let Some(conversation) = load(&self.connection, held.conversation)? else {
-            return Ok((Applied::NotFound, None));
+    fn settle_once(&mut self, settle: &Settle) -> Result<Settled, Failure> {
+        let without_claim = |applied| Settled { applied, next: None };
+        let Some((key, lease)) = self.memory.leases.held(settle.claim, self.boot()) else {
+            return Ok(without_claim(Applied::LeaseLost));
         };
-        let mut change = Change::new(&self.connection, self.clock.now(), conversation);
+        let Some(record) = self.record(key.0)? else { return Ok(without_claim(Applied::NotFound)) };
+        let (now, end) = (self.clock.now(), record.conversation.last_seq);
+        let mut change = Change::new(&self.connection, &mut self.memory.contacts, now, record);
         if let Some(failed) = change.failed_guard(&settle.guards)? {
-            return Ok((Applied::Guarded { failed, version: change.conversation.version }, None));
+            return Ok(without_claim(guarded(&mut self.memory.records, change.record, failed)));
         }
         if settle.then == Then::Advance {
-            // Before the effects: those that move the lane have the last word.
-            self.advance(&held)?;
-            self.let_go(settle.claim)?;
+            // Before the effects: those that move the lane have the last word. What is left to do is due since now, so that
+            // a backlog lets other conversations in between.
+            let lane = change.record.lane_mut(key.1);
+            match lease.turn {
+                Turn::Next => lane.done_through(lease.seq, now),
+                Turn::Replay => lane.redone(lease.seq, now),
+            }
+            self.memory.leases.end(key);
         }
         change.apply(&settle.effects)?;
-        if settle.effects.is_empty() {
-            let Conversation { version, last_seq, .. } = change.conversation;
-            return Ok((Applied::Done { version, last_seq }, Some(held.conversation)));
-        }
-        Ok((change.write()?, Some(held.conversation)))
+        let (applied, mut record) = change.finish()?;
+        let just = Just { end, effects: &settle.effects };
+        let next = match settle.next {
+            Some(next) => self.claim_next(&mut record, next, just)?.map(Box::new),
+            None => None,
+        };
+        self.memory.records.put_changed(record);
+        Ok(Settled { applied, next })
     }
 
     pub(super) fn release(&mut self, release: &Release) -> Result<Held, Failure> {
-        self.repeatable(release.operation, Memory::Process, |core| {
-            let Some(held) = core.held(release.claim)? else { return Ok(Held::Gone) };
-            core.let_go(release.claim)?;
-            core.park(&held, release)?;
-            Ok(Held::Yes)
-        })
+        let now = self.clock.now();
+        match self.memory.answers.of(release.operation, now) {
+            Some(Answer::Released(held)) => return Ok(*held),
+            Some(_) => return Err(Failure::another_verb()),
+            None => {}
+        }
+        let held = self.release_once(release)?;
+        self.memory.answers.add(release.operation, now, Answer::Released(held));
+        Ok(held)
+    }
+
+    fn release_once(&mut self, release: &Release) -> Result<Held, Failure> {
+        let Some((key, lease)) = self.memory.leases.held(release.claim, self.boot()) else { return Ok(Held::Gone) };
+        let Some(mut record) = self.record(key.0)? else { return Ok(Held::Gone) };
+        self.memory.leases.end(key);
+        record.lane_mut(key.1).park(lease.seq, lease.turn, release);
+        record.save(&self.connection, Document::AsItWas)?;
+        self.memory.records.put_changed(record);
+        Ok(Held::Yes)
     }
 
     pub(super) fn wake(&mut self, waiting: &Waiting) -> Result<u64, Failure> {
-        let now = self.clock.now().as_millis();
-        let woken = self
-            .connection
-            .prepare_cached(
-                "UPDATE lanes SET not_before = ?2, waiting = NULL
-                 WHERE (head > cursor OR redo IS NOT NULL) AND waiting = ?1 AND not_before > ?2",
-            )?
-            .execute((json(waiting)?, now))?;
+        let (waiting, now) = (json(waiting)?, self.clock.now().as_millis());
+        let mut woken = 0;
+        for wake in [WAKE_AGENT, WAKE_DELIVER] {
+            woken += self.connection.prepare_cached(wake)?.execute((&waiting, now))?;
+        }
+        if woken > 0 {
+            self.memory.records.forget_all();
+        }
         Ok(woken as u64)
     }
 
     pub(super) fn requeue(&mut self, requeue: &Requeue) -> Result<Applied, Failure> {
-        self.repeatable(requeue.operation, Memory::Stored, |core| {
-            let Some(letter) = rows::dead_letter(&core.connection, requeue.dead_letter)? else {
-                return Ok(Applied::NotFound);
-            };
-            let Some(conversation) = load(&core.connection, letter.conversation)? else { return Ok(Applied::NotFound) };
-            let mut change = Change::new(&core.connection, core.clock.now(), conversation).ending(letter.id);
-            if let Some(failed) = change.failed_guard(&requeue.guards)? {
-                return Ok(Applied::Guarded { failed, version: change.conversation.version });
-            }
-            change.apply(&requeue.effects)?;
-            core.connection
-                .prepare_cached("DELETE FROM dead_letters WHERE id = ?1")?
-                .execute([letter.id.to_bytes()])?;
-            if requeue.end == DeadLetterEnd::Replay {
-                core.redo(&letter)?;
-            }
-            change.write()
-        })
+        if let Some(before) = self.applied_before(requeue.operation)? {
+            return Ok(before);
+        }
+        let applied = self.requeue_once(requeue)?;
+        self.memory.answers.add(requeue.operation, self.clock.now(), Answer::Applied(applied.clone()));
+        Ok(applied)
+    }
+
+    fn requeue_once(&mut self, requeue: &Requeue) -> Result<Applied, Failure> {
+        let Some(letter) = rows::dead_letter(&self.connection, requeue.dead_letter)? else {
+            return Ok(Applied::NotFound);
+        };
+        let Some(record) = self.record(letter.conversation)? else { return Ok(Applied::NotFound) };
+        let now = self.clock.now();
+        let mut change = Change::new(&self.connection, &mut self.memory.contacts, now, record).ending(letter.id);
+        if let Some(failed) = change.failed_guard(&requeue.guards)? {
+            return Ok(guarded(&mut self.memory.records, change.record, failed));
+        }
+        change.apply(&requeue.effects)?;
+        self.connection.prepare_cached("DELETE FROM dead_letters WHERE id = ?1")?.execute([letter.id.to_bytes()])?;
+        if requeue.end == DeadLetterEnd::Replay {
+            change.record.lane_mut(letter.lane).redo(&letter, now);
+        }
+        let (applied, record) = change.finish()?;
+        self.memory.records.put_changed(record);
+        Ok(applied)
     }
 
     pub(super) fn master_key(&mut self, candidate: &MasterKey) -> Result<MasterKey, Failure> {
-        let connection = &self.connection;
-        if let Some(key) = stored_key(connection)? {
+        if let Some(key) = stored_key(&self.connection)? {
             // Nothing is written then: a daemon starts on a full disk too.
             return Ok(key);
         }
-        connection
+        self.connection
             .prepare_cached("INSERT INTO meta (name, value) VALUES ('master_key', ?1)")?
             .execute([candidate.key.expose().as_slice()])?;
-        connection
+        self.connection
             .prepare_cached("INSERT INTO meta (name, value) VALUES ('master_key_id', ?1)")?
             .execute([candidate.id.as_str()])?;
         Ok(candidate.clone())
+    }
+
+    fn applied_before(&self, operation: OperationId) -> Result<Option<Applied>, Failure> {
+        match self.memory.answers.of(operation, self.clock.now()) {
+            Some(Answer::Applied(applied)) => Ok(Some(applied.clone())),
+            Some(_) => Err(Failure::another_verb()),
+            None => Ok(None),
+        }
     }
 
     /// What a request that had its effects before is answered.
@@ -197,8 +266,8 @@ impl Core {
         Ok(known.map(|(same, repeated)| if same { repeated } else { Applied::KeyReused }))
     }
 
-    fn keep_request(&self, once: &Once, conversation: ConversationId, version: Version) -> Result<(), Failure> {
-        let keep = i64::try_from(once.keep.as_millis()).unwrap_or(i64::MAX);
+    fn keep_request(&mut self, once: &Once, conversation: ConversationId, version: Version) -> Result<(), Failure> {
+        let (now, keep) = (self.clock.now().as_millis(), i64::try_from(once.keep.as_millis()).unwrap_or(i64::MAX));
         self.connection
             .prepare_cached(
                 "INSERT OR REPLACE INTO requests (key, fingerprint, until, conversation, version, answer)
@@ -207,82 +276,34 @@ impl Core {
             .execute((
                 once.key,
                 once.fingerprint,
-                self.clock.now().as_millis().saturating_add(keep),
+                now.saturating_add(keep),
                 conversation.to_bytes(),
                 rows::place(Seq(version.0)),
                 &once.answer,
             ))?;
-        Ok(())
-    }
-
-    /// Carries an operation out once; repeated, it gives its first answer. Looked at before any fence.
-    fn repeatable<T: Serialize + DeserializeOwned>(
-        &mut self,
-        operation: OperationId,
-        memory: Memory,
-        run: impl FnOnce(&mut Self) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        if let Some(answer) = self.answered_before(operation, memory)? {
-            return Ok(answer);
-        }
-        let answer = run(self)?;
-        self.remember(operation, memory, &answer)?;
-        Ok(answer)
-    }
-
-    pub(super) fn answered_before<T: DeserializeOwned>(
-        &self,
-        operation: OperationId,
-        memory: Memory,
-    ) -> Result<Option<T>, Failure> {
-        let look = match memory {
-            Memory::Stored => "SELECT answer FROM operations WHERE id = ?1 AND at > ?2",
-            Memory::Process => "SELECT answer FROM temp.recent WHERE id = ?1 AND at > ?2",
-        };
-        let oldest = self.clock.now().as_millis() - REPEATS_MILLIS;
-        let before = self
-            .connection
-            .prepare_cached(look)?
-            .query_row((operation.to_bytes(), oldest), |row| row.get::<_, String>(0))
-            .optional()?;
-        Ok(before.as_deref().map(parse).transpose()?)
-    }
-
-    pub(super) fn remember<T: Serialize>(
-        &mut self,
-        operation: OperationId,
-        memory: Memory,
-        answer: &T,
-    ) -> Result<(), Failure> {
-        let keep = match memory {
-            Memory::Stored => "INSERT OR REPLACE INTO operations (id, at, answer) VALUES (?1, ?2, ?3)",
-            Memory::Process => "INSERT OR REPLACE INTO temp.recent (id, at, answer) VALUES (?1, ?2, ?3)",
-        };
-        let now = self.clock.now().as_millis();
-        self.connection.prepare_cached(keep)?.execute((operation.to_bytes(), now, json(answer)?))?;
-        self.sweep(now)
-    }
-
-    /// Forgets operations whose time is over, and the oldest of the process when there are too many of them: their
-    /// callers got their answers, as nothing lies between them and this thread that could lose one.
-    fn sweep(&mut self, now: i64) -> Result<(), Failure> {
         self.unswept += 1;
-        if self.unswept < SWEEP_EVERY {
-            return Ok(());
+        if self.unswept >= SWEEP_EVERY {
+            self.unswept = 0;
+            self.connection
+                .prepare_cached(
+                    "DELETE FROM requests WHERE key IN (SELECT key FROM requests WHERE until <= ?1 LIMIT ?2)",
+                )?
+                .execute((now, 2 * SWEEP_EVERY))?;
         }
-        self.unswept = 0;
-        let oldest = now - REPEATS_MILLIS;
-        self.connection.prepare_cached("DELETE FROM requests WHERE until <= ?1")?.execute([now])?;
-        self.connection.prepare_cached("DELETE FROM operations WHERE at <= ?1")?.execute([oldest])?;
-        self.connection.prepare_cached("DELETE FROM temp.recent WHERE at <= ?1")?.execute([oldest])?;
-        self.connection
-            .prepare_cached(
-                "DELETE FROM temp.recent WHERE at <
-                    (SELECT at FROM temp.recent ORDER BY at DESC LIMIT 1 OFFSET 20000)",
-            )?
-            .execute([])?;
         Ok(())
     }
+}
+
+const WAKE_AGENT: &str = "UPDATE conversations INDEXED BY agent_parked SET agent_at = ?2, agent_waiting = NULL
+    WHERE agent_waiting = ?1 AND agent_at > ?2";
+const WAKE_DELIVER: &str = "UPDATE conversations INDEXED BY deliver_parked SET deliver_at = ?2, deliver_waiting = NULL
+    WHERE deliver_waiting = ?1 AND deliver_at > ?2";
+
+/// Nothing changed.
+fn guarded(records: &mut super::memory::Records, record: Record, failed: Guard) -> Applied {
+    let version = record.conversation.version;
+    records.put(record);
+    Applied::Guarded { failed, version }
 }
 
 fn stored_key(connection: &Connection) -> Result<Option<MasterKey>, Failure> {

@@ -72,6 +72,50 @@ pub async fn a_refused_effect_undoes_those_before_it(bench: Bench) {
     bench.finish(&claim).await;
 }
 
+/// Neither by the guards and claims of whoever comes next, nor as a message that is known.
+pub async fn nothing_of_a_refused_write_is_remembered(bench: Bench) {
+    let (id, _) = bench.say("order-77").await;
+    let claim = bench.one(Lane::Agent).await;
+    let before = bench.conversation(id).await;
+    let nowhere = || Effect::SetPart { message: bench.message_id(), index: 0, state: PartState::Failed };
+    let renamed = Contact { name: Some("Eve".into()), ..super::contact(1) };
+    let effects = || {
+        let renamed = Effect::PutParticipant(renamed.clone());
+        let changes = [Effect::BumpVersion, Effect::SetOwner(Owner::Desk), bench.reply().1, Effect::AgentFollowsTail];
+        [vec![renamed, Effect::PutParticipant(super::contact(2))], changes.to_vec(), vec![nowhere()]].concat()
+    };
+    let inbound = CommitInbound { effects: effects(), ..bench.inbound(&super::thread("order-77")) };
+    let stranger = CommitInbound { effects: effects(), ..bench.inbound(&super::thread("stranger")) };
+    for refused in [&inbound, &stranger] {
+        assert!(matches!(bench.store.commit_inbound(refused.clone()).await, Err(StoreError::Refused(_))));
+    }
+    let append = bench.appending(id, Vec::new(), effects());
+    assert!(matches!(bench.store.append(append.clone()).await, Err(StoreError::Refused(_))));
+    let next = Some(ClaimNext { lane: Lane::Deliver, lease: super::LEASE });
+    let settle = Settle { next, ..bench.settling(&claim, effects(), Then::Advance) };
+    assert!(matches!(bench.store.settle(settle.clone()).await, Err(StoreError::Refused(_))));
+    let guards = vec![Guard::VersionIs(before.version), Guard::OwnerIs(Owner::Agent)];
+    let applied = bench.append(id, guards, Vec::new()).await;
+    assert_eq!(applied, Applied::Done { version: before.version, last_seq: before.last_seq });
+    assert!(bench.try_one(Lane::Deliver).await.is_none());
+    // The operations may be repeated with something that is not refused, and so may the message.
+    let append = Append { effects: vec![bench.note()], ..append };
+    assert!(matches!(bench.store.append(append).await.unwrap(), Applied::Done { .. }));
+    let settled = bench.store.settle(Settle { effects: Vec::new(), ..settle }).await.unwrap();
+    assert!(matches!(settled, Settled { applied: Applied::Done { .. }, next: None }), "{settled:?}");
+    let claim = Some(ClaimNext { lane: Lane::Agent, lease: super::LEASE });
+    let message = inbound.message;
+    let said = bench.event(super::said(message, Direction::Inbound), vec![AGENT], None);
+    let again = CommitInbound { effects: vec![said], claim, ..inbound };
+    let committed = bench.store.commit_inbound(again).await.unwrap();
+    let Committed::New { conversation, seq: Seq(3), claim: Some(claim) } = committed else { panic!("{committed:?}") };
+    assert_eq!((conversation, claim.contact), (id, Some(super::contact(1))));
+    assert_eq!(claim.conversation.participants, [super::contact(1).id]);
+    assert_eq!(bench.store.conversation(stranger.new.id).await.unwrap(), None);
+}
+
+const AGENT: Wake = Wake { lane: Lane::Agent, only_if_owner: None };
+
 /// Many at once share what they can, never their failures. A message id that exists already is refused.
 pub async fn a_refusal_does_not_touch_what_is_written_at_once(bench: Bench) {
     let bench = Arc::new(bench);
