@@ -1,5 +1,5 @@
 //! The lines at the start, for the person who started it: what runs, what a power cut can lose, which channels, where, and
-//! how to use the keys that were made.
+//! how to use the keys that were made. Where the log is JSON they are lines of the log.
 
 use std::{fmt::Write as _, io::Write as _};
 
@@ -7,14 +7,46 @@ use frontdesk_engine::Protocol;
 use frontdesk_model::StoreDescription;
 
 use crate::{
-    config::{Colour, Config, as_text},
+    config::{Colour, Config, as_text, warn_of},
     keys::{Keys, Origin},
+    logging,
 };
 
 /// Writes the lines to standard error. No secret among them: keys are named by their files.
 pub(crate) fn announce(config: &Config, keys: &Keys, store: &StoreDescription, public_url: &str) {
-    // A closed standard error is no reason not to serve.
-    let _ = std::io::stderr().write_all(lines(config, keys, store, public_url).as_bytes());
+    match logging::form() {
+        logging::Form::Json => log(config, keys, store, public_url),
+        // A closed standard error is no reason not to serve.
+        logging::Form::Text => {
+            let _ = std::io::stderr().write_all(lines(config, keys, store, public_url).as_bytes());
+        }
+    }
+}
+
+fn log(config: &Config, keys: &Keys, store: &StoreDescription, public_url: &str) {
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "Frontdesk");
+    tracing::info!(name = store.name, durability = store.durability, "store");
+    match &config.agent {
+        Some(agent) => {
+            let protocol = match agent.protocol {
+                Protocol::Frontdesk { .. } => "frontdesk",
+                Protocol::OpenAi(_) => "openai",
+            };
+            let key = keys.agent.as_ref().map(|key| key.path.display().to_string());
+            tracing::info!(url = agent.url.origin().ascii_serialization(), protocol, key, "agent");
+        }
+        None => tracing::info!("no agent: new conversations belong to teammates"),
+    }
+    for channel in &config.channels {
+        let url = format!("{public_url}/v1/channels/{}", channel.name);
+        tracing::info!(channel = %channel.name, kind = %channel.kind, url, "channel");
+    }
+    for key in &keys.channels {
+        let made = key.origin == Origin::Made;
+        tracing::info!(channel = %key.channel, path = %key.path.display(), made, "key");
+    }
+    tracing::info!(address = %config.server.listen, "listening");
+    warn_of(&config.warnings);
 }
 
 fn lines(config: &Config, keys: &Keys, store: &StoreDescription, public_url: &str) -> String {

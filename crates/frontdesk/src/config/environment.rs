@@ -2,11 +2,16 @@
 //!
 //! `FRONTDESK__SERVER__LISTEN=...` stands for `listen` of `[server]`: the prefix `FRONTDESK`, then each piece of the key's
 //! path in capital letters, with two underscores before each. What does not have that form is refused instead of
-//! ignored, because a misspelt override that does nothing is found out too late.
+//! ignored, because a misspelt override that does nothing is found out too late. Where the file takes a list of texts, a variable
+//! takes them with commas between: `FRONTDESK__TOKENS__BOT__SCOPES=agent,desk`.
 
 use std::{collections::BTreeMap, ffi::OsString, fmt};
 
-use super::finding::{Finding, Place, Severity};
+use super::{
+    finding::{Finding, Place, Severity},
+    nearest::nearest,
+};
+use crate::logging;
 
 const PREFIX: &str = "FRONTDESK__";
 const BETWEEN: &str = "__";
@@ -41,6 +46,35 @@ impl Environment {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.vars.get(name).and_then(|value| value.to_str())
+    }
+
+    /// The same with one variable set.
+    #[must_use]
+    pub fn with(&self, name: &str, value: impl Into<OsString>) -> Self {
+        let mut vars = self.vars.clone();
+        vars.insert(name.to_owned(), value.into());
+        Self { vars }
+    }
+
+    /// The same without the variables that set keys of the configuration.
+    #[must_use]
+    pub fn without_overrides(&self) -> Self {
+        let vars = self.vars.iter().filter(|(name, _)| !name.starts_with(PREFIX));
+        Self { vars: vars.map(|(name, value)| (name.clone(), value.clone())).collect() }
+    }
+
+    /// A level of logging that there is not.
+    pub(super) fn unknown_log_level(&self) -> Option<Finding> {
+        let written = self.get(logging::VARIABLE).filter(|text| !text.is_empty() && !logging::is_level(text))?;
+        let near = nearest(written, logging::LEVELS).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        Some(Finding {
+            severity: Severity::Warning,
+            place: Place::Variable(logging::VARIABLE.into()),
+            table: String::new(),
+            key: None,
+            what: format!("not a level of logging, so it counts as info{near}"),
+            mend: format!("set it to one of {}", logging::LEVELS.join(", ")),
+        })
     }
 
     /// Every `FRONTDESK__...` that can be used, and what is wrong with the others.

@@ -156,6 +156,18 @@ pub fn as_json(file: &Path, findings: &[Finding]) -> Value {
     findings.iter().map(one).collect()
 }
 
+/// One line of the log for each.
+pub fn warn_of(findings: &[Finding]) {
+    for finding in findings {
+        let (line, variable) = match &finding.place {
+            Place::File => (None, None),
+            Place::Line { line, .. } => (Some(*line), None),
+            Place::Variable(name) => (None, Some(name.as_str())),
+        };
+        tracing::warn!(line, variable, key = finding.dotted_key(), mend = finding.mend, "{}", finding.what);
+    }
+}
+
 /// A configuration that no daemon starts with: every mistake at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {

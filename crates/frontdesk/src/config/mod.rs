@@ -36,7 +36,7 @@ use url::Url;
 use self::{checker::Checker, finding::shown_name, source::Content};
 pub use self::{
     environment::Environment,
-    finding::{Colour, Finding, Place, Refused, Severity, as_json, as_text},
+    finding::{Colour, Finding, Place, Refused, Severity, as_json, as_text, warn_of},
 };
 
 /// What is read when nothing else is named.
@@ -164,6 +164,7 @@ impl Config {
         let mut checker = Checker { environment, base: &base, findings };
         let config = tree.and_then(|tree| assemble(&mut checker, file, tree.content, kinds));
         let mut findings = checker.findings;
+        findings.extend(environment.unknown_log_level());
         findings.sort_by(Finding::reading_order);
         let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
         match config {
@@ -171,6 +172,25 @@ impl Config {
             _ => Err(Refused { file: file.to_owned(), findings }),
         }
     }
+}
+
+/// The folder of a configuration's store, and nothing else of it: for a command that looks for the running daemon, a mistake
+/// elsewhere and a secret that is not at hand are no obstacle.
+///
+/// # Errors
+/// The file cannot be read, or names no folder.
+pub fn store_folder(file: &Path, environment: &Environment) -> Result<PathBuf, Refused> {
+    let (tree, mut findings) = source::read(file, environment);
+    let base = base(file, environment);
+    let mut checker = Checker { environment, base: &base, findings: Vec::new() };
+    let store = match tree.map(|tree| tree.content) {
+        Some(Content::Table(tables)) => sections::store(&mut checker, tables.get("store")),
+        _ => None,
+    };
+    findings.append(&mut checker.findings);
+    findings.retain(|finding| finding.severity == Severity::Error);
+    findings.sort_by(Finding::reading_order);
+    store.map(|store| store.folder).ok_or_else(|| Refused { file: file.to_owned(), findings })
 }
 
 /// Where relative paths start: the state's folder under systemd, else the file's.

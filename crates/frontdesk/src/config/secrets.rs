@@ -17,6 +17,7 @@ use frontdesk_model::Secret;
 use super::{
     checker::Wrong,
     environment::Environment,
+    finding::shown_path,
     source::{Content, Node},
 };
 
@@ -77,9 +78,8 @@ pub(super) fn text_file(table: &BTreeMap<String, Node>, base: &Path) -> Result<S
     let (Content::Text(name), "file") = (&node.content, source.as_str()) else {
         return Err(Wrong::new("a text comes from file, and from nothing else", mend));
     };
-    let base_shown = super::finding::shown_path(base);
-    let (text, _) =
-        read(&base.join(name), "text", &format!("name a file that is there; relative paths start at {base_shown}"))?;
+    let mend = format!("name a file that is there; relative paths start at {}", shown_folder(base));
+    let (text, _) = read(&base.join(name), "text", &mend)?;
     if text.trim().is_empty() {
         return Err(Wrong::new("the file that should hold this text is empty", "write something into it"));
     }
@@ -87,13 +87,19 @@ pub(super) fn text_file(table: &BTreeMap<String, Node>, base: &Path) -> Result<S
 }
 
 fn from_file(path: &Path, base: &Path) -> Result<Resolved, Wrong> {
-    let base = super::finding::shown_path(base);
-    let mend = format!("file takes a path, not the secret itself; relative paths start at {base}");
+    let mend = format!("file takes a path, not the secret itself; relative paths start at {}", shown_folder(base));
     let (secret, mode) = read(path, "secret", &mend)?;
     // Readable by the group or by everybody. Not refused: container platforms mount secrets like that.
     let warning = (mode & 0o044 != 0)
         .then(|| Wrong::new("other users may read the file that holds this secret", "chmod 600 the file"));
     Ok(Resolved { secret: Secret::new(secret), warning })
+}
+
+/// In full: a file that is named without a folder has an empty one.
+fn shown_folder(folder: &Path) -> String {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let whole = folder.canonicalize().or_else(|_| std::path::absolute(folder));
+    shown_path(whole.as_deref().unwrap_or(folder))
 }
 
 fn from_credential(name: &str, environment: &Environment) -> Result<Resolved, Wrong> {

@@ -309,6 +309,26 @@ fn each_mistake_is_named_at_its_line() {
         ),
         ("[channels.shop]\n", &["1 [channels.shop] kind: missing"]),
         ("[channels.shop]\nkind = \"pots\"\n", &["2 [channels.shop] kind: unknown kind; did you mean post?"]),
+        ("[channels.shop]\nkind = \"telegraph\"\n", &["2 [channels.shop] kind: unknown kind"]),
+        (
+            "[channels.shop]\nkind = \"pots\"\nretries = 10\nlod = true\nsecret = { env = \"NOT_THERE\" }\n",
+            &[
+                "2 [channels.shop] kind: unknown kind; did you mean post?",
+                "3 [channels.shop] retries: out of range",
+                "4 [channels.shop] lod: unknown key; did you mean loud?",
+                "5 [channels.shop] secret: the environment has no variable of this name, or an empty one",
+            ],
+        ),
+        // Every key is one of the only kind that has them.
+        (
+            "[channels.shop]\nretries = 10\n",
+            &["1 [channels.shop] kind: missing", "2 [channels.shop] retries: out of range"],
+        ),
+        // Nobody can say whose keys these are.
+        (
+            "[channels.shop]\nkind = \"telegraph\"\nretries = 10\nwire = \"copper\"\n",
+            &["2 [channels.shop] kind: unknown kind"],
+        ),
         ("[channels.shop]\nkind = 3\n", &["2 [channels.shop] kind: a number stands where a kind belongs"]),
         ("[channels]\nshop = 3\n", &["2 [channels.shop] -: a number stands where a table belongs"]),
         ("[channels.Shop]\nkind = \"post\"\n", &["1 [channels.Shop] -: not a channel's name"]),

@@ -70,6 +70,29 @@ fn the_report_for_programs_is_a_list() {
 }
 
 #[test]
+fn a_level_of_logging_that_there_is_not_is_pointed_out() {
+    let toml = "[agent]\nurl = \"http://127.0.0.1:8081/\"\n[channels.shop]\nkind = \"post\"\n";
+    let (verdict, text) = report(toml, &[("FRONTDESK_LOG", "debgu")], Form::Text(Colour::Off));
+    assert_eq!(verdict, Verdict::Fine);
+    let wanted = "FRONTDESK_LOG: warning: not a level of logging, so it counts as info; did you mean debug?\n  \
+                  mend: set it to one of error, warn, info, debug, trace, off\n";
+    assert!(text.starts_with(wanted), "{text}");
+    for level in ["error", "WARN", "info", "Debug", "trace", "off", ""] {
+        assert_eq!(report(toml, &[("FRONTDESK_LOG", level)], Form::Json).1, "[]\n", "{level}");
+    }
+}
+
+#[test]
+fn the_mend_for_a_kind_that_there_is_not_lists_the_kinds() {
+    let mend = |kind: &str| {
+        let (_, text) = report(&format!("[channels.a]\nkind = \"{kind}\"\n"), &[], Form::Text(Colour::Off));
+        text.lines().rev().nth(1).unwrap().to_owned()
+    };
+    assert_eq!(mend("pots"), "  mend: write kind = \"post\" (this build has \"post\")");
+    assert_eq!(mend("telegraph"), "  mend: write kind = \"post\": this build has no other");
+}
+
+#[test]
 fn a_right_configuration_is_summed_up() {
     let toml = "[agent]\nurl = \"http://127.0.0.1:8081/path?key=1\"\n[channels.shop]\nkind = \"post\"\n";
     let (verdict, text) = report(toml, &[], Form::Text(Colour::Off));

@@ -88,7 +88,7 @@ pub enum OpenError {
     )]
     InUse(PathBuf),
     /// The system refuses.
-    #[error("the data folder {0} cannot be used: {1}; make it writable for this user, or set [store] url")]
+    #[error("the data folder {0} cannot be used: {1}; {mend}", mend = folder_mend(.1))]
     Folder(PathBuf, std::io::Error),
     /// Not ours.
     #[error("{0} is not a Frontdesk database; set [store] url to another folder")]
@@ -106,6 +106,16 @@ pub enum OpenError {
     /// SQLite cannot read it.
     #[error("the database {0} cannot be opened: {1}; if it is damaged, restore the folder from a snapshot")]
     Database(PathBuf, rusqlite::Error),
+}
+
+fn folder_mend(error: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind::{AlreadyExists, NotADirectory, ReadOnlyFilesystem, StorageFull};
+    match error.kind() {
+        AlreadyExists | NotADirectory => "a file stands in the way: set [store] url to a folder, or move the file",
+        ReadOnlyFilesystem => "set [store] url to a folder on a disk that can be written",
+        StorageFull => "free some space on that disk, or set [store] url to a folder on another one",
+        _ => "make it writable for this user, or set [store] url",
+    }
 }
 
 /// A store in one folder, of one process.
