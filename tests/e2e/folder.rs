@@ -79,7 +79,8 @@ fn copy_folder(from: &Path, to: &Path) {
         let target = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {
             copy_folder(&entry.path(), &target);
-        } else {
+        } else if entry.file_type().unwrap().is_file() {
+            // The control socket holds nothing.
             std::fs::copy(entry.path(), target).unwrap();
         }
     }

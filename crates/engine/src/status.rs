@@ -23,6 +23,8 @@ pub struct StatusView {
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct DaemonView {
     version: &'static str,
+    /// How it is reached.
+    public_url: String,
     started_at: Timestamp,
     now: Timestamp,
     stopping: bool,
@@ -191,6 +193,7 @@ pub(crate) async fn of(shared: &Shared) -> Result<StatusView, DeskError> {
     Ok(StatusView {
         daemon: DaemonView {
             version: env!("CARGO_PKG_VERSION"),
+            public_url: live.options.public_url.clone(),
             started_at: shared.started_at,
             now: shared.clock.now(),
             stopping: shared.is_draining(),

@@ -143,6 +143,28 @@ pub fn provide(config: &Config) -> Result<Keys, KeyError> {
     Ok(keys)
 }
 
+/// What a key's file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// A bearer token.
+    Token,
+    /// A secret that requests are signed with.
+    Secret,
+}
+
+/// Makes a key in a file of its own, in a folder that is there, unless one is there already.
+///
+/// # Errors
+/// What is there is no such key, or may be read by others; or it cannot be made.
+pub fn provide_file(path: &Path, sort: Sort) -> Result<Origin, KeyError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (_, origin) = match sort {
+        Sort::Token => read_or_make(folder, path, is_token, make_token)?,
+        Sort::Secret => read_or_make(folder, path, is_secret, make_secret)?,
+    };
+    Ok(origin)
+}
+
 fn read_or_make(
     folder: &Path,
     path: &Path,

@@ -4,11 +4,13 @@
 
 mod announce;
 pub mod check;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 mod figures;
 pub mod keys;
-pub mod listeners;
+mod listeners;
 pub mod logging;
 mod notify;
 pub mod registry;

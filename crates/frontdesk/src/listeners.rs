@@ -14,16 +14,15 @@ use anyhow::{Context, Result, anyhow};
 use listenfd::ListenFd;
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::config::{Config, Environment};
+use crate::{
+    config::{Config, Environment},
+    control,
+};
 
 /// The name of the public socket in a socket unit. One without a name counts as it.
 const PUBLIC: &str = "frontdesk";
 /// The name of the administrators' socket in a socket unit.
 const ADMIN: &str = "frontdesk-admin";
-/// The control socket's file in the store's folder.
-pub const CONTROL: &str = "control.sock";
-/// The kernel takes no longer path for a socket.
-const LONGEST_SOCKET_PATH: usize = 107;
 
 /// Everything that is listened on.
 pub(crate) struct Listeners {
@@ -118,14 +117,8 @@ fn handed_over(environment: &Environment) -> Result<Handed> {
 
 /// The store's folder belongs to this daemon alone (it holds its lock), so a socket file in it is a leftover.
 fn control(folder: &Path) -> Option<Control> {
-    let path = folder.join(CONTROL);
+    let path = folder.join(control::FILE);
     let path = std::path::absolute(&path).unwrap_or(path);
-    if path.as_os_str().len() > LONGEST_SOCKET_PATH {
-        tracing::warn!(
-            "the store's folder has too long a path for a control socket; the command line cannot reach this daemon"
-        );
-        return None;
-    }
     match open_control(&path) {
         Ok(listener) => Some(Control { listener, file: SocketFile(path) }),
         Err(error) => {
@@ -143,7 +136,7 @@ fn open_control(path: &Path) -> io::Result<UnixListener> {
         Err(error) => return Err(error),
     }
     // Nobody can open it between the two steps: the folder is its owner's alone.
-    let listener = UnixListener::bind(path)?;
+    let listener = control::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
     Ok(listener)
 }

@@ -114,6 +114,53 @@ fn the_shipped_configuration_explains_every_key_of_its_kind() {
 }
 
 #[test]
+fn a_file_that_is_not_there_is_looked_for_in_a_folder_that_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let toml = "[agent]\nurl = \"http://127.0.0.1:1/\"\nsecret = { file = \"agent.secret\" }\n";
+    fs::write(folder.path().join("channels.toml"), toml).unwrap();
+    for name in ["channels.toml", "./channels.toml"] {
+        let output = frontdesk(&["check", "--config", name], folder.path(), &[]);
+        let place = folder.path().canonicalize().unwrap();
+        let wanted = format!("relative paths start at {}\n", place.display());
+        assert!(said(&output).contains(&wanted), "{}", said(&output));
+    }
+}
+
+#[test]
+fn what_stops_a_start_is_told_with_its_own_mend() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |listen: &str| {
+        let toml = format!(
+            "[server]\nlisten = \"{listen}\"\npublic_url = \"https://desk.example.com\"\n\
+             [agent]\nurl = \"http://127.0.0.1:1/\"\n[channels.shop]\nkind = \"webhook\"\n"
+        );
+        fs::write(folder.path().join("channels.toml"), toml).unwrap();
+    };
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // An address of a documentation network (RFC 5737) is nobody's.
+    for (listen, mend) in [
+        ("192.0.2.1:8080".to_owned(), "192.0.2.1 is not an address of this machine"),
+        (taken.local_addr().unwrap().to_string(), "stop what listens there"),
+    ] {
+        write(&listen);
+        let output = frontdesk(&["run"], folder.path(), &[]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said(&output).contains(&format!("frontdesk: cannot listen on {listen}")), "{}", said(&output));
+        assert!(said(&output).contains(&format!("mend: {mend}")), "{}", said(&output));
+    }
+    fs::remove_dir_all(folder.path().join("data")).unwrap();
+    fs::write(folder.path().join("data"), "a file").unwrap();
+    let output = frontdesk(&["run"], folder.path(), &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("a file stands in the way: set [store] url to a folder"), "{}", said(&output));
+
+    let json = frontdesk(&["run", "--json"], folder.path(), &[]);
+    let lines: Vec<serde_json::Value> =
+        said(&json).lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect();
+    assert_eq!((json.status.code(), lines.len()), (Some(1), 1));
+}
+
+#[test]
 fn wrong_configurations_and_wrong_usage_end_with_two() {
     let folder = tempfile::tempdir().unwrap();
     let missing = frontdesk(&["check"], folder.path(), &[]);

@@ -38,6 +38,7 @@ pub use self::{
     environment::Environment,
     finding::{Colour, Finding, Place, Refused, Severity, as_json, as_text, warn_of},
 };
+pub(crate) use self::{nearest::nearest, units::span};
 
 /// What is read when nothing else is named.
 pub const DEFAULT_FILE: &str = "channels.toml";

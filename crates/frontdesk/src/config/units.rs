@@ -25,7 +25,7 @@ const SIZES: [(&str, u64); 9] = [
 ];
 
 /// `"30 s"`, `"2 min"`, `"400 days"`; at most a hundred years.
-pub(super) fn span(text: &str) -> Option<Duration> {
+pub(crate) fn span(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
     let (_, millis) = SPANS.iter().find(|(name, _)| *name == unit)?;
     let span = Duration::from_millis(number.checked_mul(*millis)?);

@@ -1,0 +1,103 @@
+//! Where the running daemon's socket is: in the folder of its store, which the configuration names.
+//!
+//! An installed daemon runs under systemd, where relative paths start in the service's state folder. Who calls the command has
+//! no such variable, so for the installed configuration that folder is looked into as well.
+
+use std::path::{Path, PathBuf};
+
+use super::{Failure, Reach};
+use crate::{
+    config::{DEFAULT_FILE, Environment, locate, store_folder},
+    control,
+};
+
+/// Where a packaged daemon has its configuration and its state.
+const INSTALLED: Installed<'static> = Installed { file: "/etc/frontdesk/channels.toml", state: "/var/lib/frontdesk" };
+
+/// A daemon that systemd runs.
+#[derive(Debug, Clone, Copy)]
+struct Installed<'a> {
+    file: &'a str,
+    state: &'a str,
+}
+
+/// Where to look, in this order.
+pub(super) fn sockets(
+    reach: &Reach,
+    config: Option<&Path>,
+    environment: &Environment,
+) -> Result<Vec<PathBuf>, Failure> {
+    looked_for(reach, config, environment, INSTALLED)
+}
+
+fn looked_for(
+    reach: &Reach,
+    config: Option<&Path>,
+    environment: &Environment,
+    installed: Installed<'_>,
+) -> Result<Vec<PathBuf>, Failure> {
+    if let Some(socket) = &reach.socket {
+        return Ok(vec![socket.clone()]);
+    }
+    let file = locate(config, environment);
+    let nothing_here = file == Path::new(DEFAULT_FILE) && !file.exists() && Path::new(installed.file).exists();
+    let file = if nothing_here { PathBuf::from(installed.file) } else { file };
+    let mut folders = vec![store_folder(&file, environment)?];
+    if file == Path::new(installed.file) && environment.get("STATE_DIRECTORY").is_none() {
+        let as_service = environment.with("STATE_DIRECTORY", installed.state);
+        folders.insert(0, store_folder(&file, &as_service)?);
+    }
+    folders.dedup();
+    Ok(folders.iter().map(|folder| folder.join(control::FILE)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // a test may stop at the first surprise
+
+    use super::*;
+
+    fn shown(found: Result<Vec<PathBuf>, Failure>, folder: &Path) -> Vec<String> {
+        let bare = |path: PathBuf| path.to_string_lossy().replace(&*folder.to_string_lossy(), "~");
+        found.unwrap().into_iter().map(bare).collect()
+    }
+
+    #[test]
+    fn the_socket_is_in_the_folder_that_the_configuration_names_whatever_else_is_wrong_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("desk.toml");
+        let nowhere = Installed { file: "/not/there.toml", state: "/not/there" };
+        let none = Environment::default();
+        let look = |text: &str, environment: &Environment| {
+            std::fs::write(&file, text).unwrap();
+            shown(looked_for(&Reach::default(), Some(&file), environment, nowhere), folder.path())
+        };
+        let with_secret = "[agent]\nurl = 7\nsecret = { env = \"NOT_THERE\" }\n[channels.x]\nkind = \"odd\"\n";
+        assert_eq!(look(with_secret, &none), ["~/./data/control.sock"]);
+        assert_eq!(look("[store]\nurl = \"sqlite:./kept\"\ndurability = 3\n", &none), ["~/./kept/control.sock"]);
+        assert_eq!(look("[store]\nurl = \"sqlite:/kept\"\n", &none), ["/kept/control.sock"]);
+        let moved = none.with("FRONTDESK__STORE__URL", "sqlite:/elsewhere");
+        assert_eq!(look("", &moved), ["/elsewhere/control.sock"]);
+        let named = Reach { socket: Some("a.sock".into()) };
+        assert_eq!(shown(looked_for(&named, Some(Path::new("/no.toml")), &none, nowhere), folder.path()), ["a.sock"]);
+        for bad in ["[store]\nurl = \"redis://x\"\n", "[store\n", "store = 3\n"] {
+            std::fs::write(&file, bad).unwrap();
+            let refused = looked_for(&Reach::default(), Some(&file), &none, nowhere).unwrap_err();
+            assert_eq!(refused.exit_code(), 2, "{bad}");
+            assert!(refused.said(false).contains("mend: "), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_installed_daemon_is_found_in_its_state_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("channels.toml");
+        std::fs::write(&file, "[store]\nurl = \"sqlite:data\"\n").unwrap();
+        let installed = Installed { file: file.to_str().unwrap(), state: "/state" };
+        let environment = Environment::default();
+        let wanted = ["/state/data/control.sock", "~/data/control.sock"];
+        for config in [None, Some(file.as_path())] {
+            assert_eq!(shown(looked_for(&Reach::default(), config, &environment, installed), folder.path()), wanted);
+        }
+    }
+}
