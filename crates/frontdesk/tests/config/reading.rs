@@ -205,7 +205,7 @@ fn each_mistake_is_named_at_its_line() {
             &["2 [server] public_url: a user name or password in an address, where it would end up in logs"],
         ),
         ("[server]\npublic_url = \"https://x/?a\"\n", &["2 [server] public_url: an address with a query"]),
-        ("[server]\ntrusted_proxies = []\n", &["2 [server] trusted_proxies: unknown key"]),
+        ("[server]\ncolour = []\n", &["2 [server] colour: unknown key"]),
         ("[store]\nurl = \"redis://h\"\n", &["2 [store] url: this build keeps its data in SQLite only, not in Redis"]),
         ("[store]\nurl = \"./data\"\n", &["2 [store] url: not a store that this build knows"]),
         ("[store]\nurl = \"sqlite://data\"\n", &["2 [store] url: two slashes, but no absolute path after them"]),
