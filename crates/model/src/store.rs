@@ -57,7 +57,8 @@ pub trait Store: Send + Sync {
     /// Ends a claim without moving past its event: the lane is due again at `until`. Must work on a full disk.
     async fn release(&self, release: Release) -> Result<Held, StoreError>;
 
-    /// Makes every lane that was released with this `waiting` due now. Returns how many.
+    /// Makes every lane that was released with this `waiting` due now. Returns how many. There may be many: it need not be one
+    /// step, and an error may leave some of them due already.
     async fn wake(&self, waiting: Waiting) -> Result<u64, StoreError>;
 
     /// Conversations for which a moment has come: `snoozed_until` or `answer_by`, whichever is earlier, is now or past.

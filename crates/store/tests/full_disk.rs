@@ -17,7 +17,7 @@ use frontdesk_model::*;
 use frontdesk_store::{SqliteOptions, SqliteStore};
 use frontdesk_testkit::{
     clock::TestClock,
-    store_suite::{Bench, said, thread},
+    store_suite::{Bench, LEASE, said, thread},
 };
 
 const INSIDE: &str = "FRONTDESK_TEST_IN_NAMESPACE";
@@ -181,6 +181,75 @@ fn a_store_on_a_full_disk_opens_and_finishes_what_it_has() {
         };
         let applied = again.settle(&claim, vec![again.reply().1], Then::Advance).await;
         assert!(matches!(applied, Applied::Done { .. }), "{applied:?}");
+    });
+}
+
+/// However often: what a start takes is kept aside from all who settle, and kept aside anew when the files are closed.
+#[test]
+fn a_full_disk_is_opened_again_and_again() {
+    on_a_small_disk("a_full_disk_is_opened_again_and_again", 24, |disk| async move {
+        let options = SqliteOptions { min_free: 1 << 20, ..SMALL };
+        let first = open(&disk.data(), &clock(), options);
+        let key = MasterKey { id: "k0000001".into(), key: Secret::new([7; 32]) };
+        first.store.master_key(key.clone()).await.unwrap();
+        first.say("order-77").await;
+        let hour = Duration::from_secs(3600);
+        first.park(&first.one(Lane::Agent).await, hour, None, 1).await;
+        first.store.close().await.unwrap();
+        drop(first);
+        for _ in 0..20 {
+            disk.fill();
+            let again = open(&disk.data(), &clock(), options);
+            let other = MasterKey { id: "k0000002".into(), key: Secret::new([8; 32]) };
+            assert_eq!(again.store.master_key(other).await.unwrap(), key);
+            assert!(matches!(again.store.room(), Room::Low(_)));
+            disk.fill();
+            // Nothing can be written now; everything can be read.
+            let (operation, lane) = (again.operation(), Lane::Agent);
+            let request = ClaimRequest { operation, lane, limit: 1, lease: LEASE, order: ClaimOrder::LongestDue };
+            let claims = again.store.claim(request).await.unwrap();
+            assert!(claims.claims.len() + usize::from(claims.next_due.is_some()) > 0);
+            assert_eq!(again.store.census().await.unwrap().open, 1);
+            again.store.close().await.unwrap();
+        }
+    });
+}
+
+/// As `kill -9` leaves it: with the log of writes, and without a reserve.
+#[test]
+fn a_full_disk_is_opened_after_a_crash() {
+    on_a_small_disk("a_full_disk_is_opened_after_a_crash", 24, |disk| async move {
+        let before = open(&disk.data(), &clock(), SMALL);
+        let (id, _) = before.say("order-77").await;
+        let crashed = disk.data().with_file_name("crashed");
+        fs::create_dir(&crashed).unwrap();
+        for entry in fs::read_dir(disk.data()).unwrap().map(Result::unwrap) {
+            if !["lock", "reserve"].iter().any(|name| entry.file_name() == *name) {
+                fs::copy(entry.path(), crashed.join(entry.file_name())).unwrap();
+            }
+        }
+        File::create(crashed.join("lock")).unwrap();
+        disk.fill();
+        let after = open(&crashed, &clock(), SMALL);
+        assert_eq!(after.log(id).await.len(), 1);
+        assert_eq!(after.one(Lane::Agent).await.event.seq, Seq(1));
+    });
+}
+
+#[test]
+fn a_disk_too_full_to_open_is_named_with_the_mend() {
+    on_a_small_disk("a_disk_too_full_to_open_is_named_with_the_mend", 24, |disk| async move {
+        let without = SqliteOptions { reserve: 0, ..SMALL };
+        let first = open(&disk.data(), &clock(), without);
+        first.say("order-77").await;
+        first.store.close().await.unwrap();
+        drop(first);
+        disk.fill();
+        let sentence = SqliteStore::open(&disk.data(), without, Arc::new(clock())).err().unwrap().to_string();
+        assert!(sentence.contains(&disk.data().display().to_string()), "{sentence}");
+        assert!(sentence.contains("is full") && sentence.contains("make room"), "{sentence}");
+        fs::remove_file(disk.ballast()).unwrap();
+        open(&disk.data(), &clock(), without);
     });
 }
 

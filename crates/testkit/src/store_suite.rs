@@ -338,6 +338,7 @@ macro_rules! store_suite {
             claims::a_released_lane_is_due_at_its_moment_with_its_progress;
             claims::progress_ends_with_its_event;
             claims::waking_makes_due_what_waits_for_that;
+            claims::waking_reaches_all_that_wait;
             claims::waking_leaves_a_claimed_lane_with_its_holder;
             claims::the_longest_due_comes_first;
             claims::a_lane_with_much_to_do_lets_others_in_between;

@@ -6,7 +6,7 @@ use frontdesk_model::*;
 use rusqlite::OptionalExtension;
 
 use super::{
-    effects::{self, lane_number},
+    effects::{self, NEXT_MARKED, lane_number},
     memory::{Answer, Lease},
     record::{Document, Record},
     rows::{self, id_bytes, place, seq},
@@ -45,7 +45,7 @@ fn millis(span: Duration) -> i64 {
 }
 
 /// Rows of `agent_due` or `deliver_due`: those that were tried, or those that were not, the longest due first.
-fn due_rows(lane: Lane) -> &'static str {
+pub(super) fn due_rows(lane: Lane) -> &'static str {
     match lane {
         Lane::Agent => {
             "SELECT id, agent_at FROM conversations INDEXED BY agent_due
@@ -178,10 +178,7 @@ impl Core {
         if state.next.is_none() {
             state.next = self
                 .connection
-                .prepare_cached(
-                    "SELECT seq FROM events WHERE conversation = ?1 AND seq > ?2 AND marks & ?3 <> 0
-                     ORDER BY seq LIMIT 1",
-                )?
+                .prepare_cached(NEXT_MARKED)?
                 .query_row((number, place(state.cursor), lane_number(lane)), |row| seq(row, 0))
                 .optional()?;
         }

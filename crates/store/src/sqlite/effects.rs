@@ -18,6 +18,10 @@ pub(super) const MESSAGE: i64 = 16;
 /// An event that brings a contact's message that waits for an answer.
 const WAITS: i64 = 32;
 
+/// The first event behind a place that has one of these marks.
+pub(super) const NEXT_MARKED: &str =
+    "SELECT seq FROM events WHERE conversation = ?1 AND seq > ?2 AND marks & ?3 <> 0 ORDER BY seq LIMIT 1";
+
 /// A lane as a number: one bit each, `events.marks` holds those that the event woke.
 pub(super) fn lane_number(lane: Lane) -> i64 {
     match lane {
@@ -262,9 +266,7 @@ impl<'c> Change<'c> {
         }
         let found = self
             .connection
-            .prepare_cached(
-                "SELECT seq FROM events WHERE conversation = ?1 AND seq > ?2 AND marks & ?3 <> 0 ORDER BY seq LIMIT 1",
-            )?
+            .prepare_cached(NEXT_MARKED)?
             .query_row((self.record.number, place(after), WAITS), |row| seq(row, 0))
             .optional()?;
         Ok(found)

@@ -13,10 +13,10 @@ use super::{
 };
 
 /// Where a conversation stands in a list: by the time at which its log last grew, then by number.
-type Place = (i64, i64);
+pub(super) type Place = (i64, i64);
 
 /// Before the first.
-const NEWEST: Place = (i64::MAX, i64::MAX);
+pub(super) const NEWEST: Place = (i64::MAX, i64::MAX);
 
 fn foreign_page() -> Failure {
     Failure::Refused("page: not a page that an answer gave as next".into())
@@ -67,7 +67,7 @@ fn of_one(
     Ok(found)
 }
 
-fn of_one_query(filter: &ConversationFilter, behind: Place, rows: usize) -> (String, Vec<Value>) {
+pub(super) fn of_one_query(filter: &ConversationFilter, behind: Place, rows: usize) -> (String, Vec<Value>) {
     let mut values: Vec<Value> = Vec::new();
     let mut sql = match &filter.contact {
         Some(contact) => {
@@ -145,10 +145,10 @@ fn shelves(connection: &Connection) -> Result<Vec<(String, i64)>, Failure> {
     Ok(found)
 }
 
-const NEXT_SHELF: &str = "SELECT channel, shelf FROM conversations INDEXED BY conversations_by_shelf
+pub(super) const NEXT_SHELF: &str = "SELECT channel, shelf FROM conversations INDEXED BY conversations_by_shelf
     WHERE (channel, shelf) > (?1, ?2) ORDER BY channel, shelf LIMIT 1";
 
-const NEXT_ON_SHELF: &str = "SELECT updated_at, number FROM conversations INDEXED BY conversations_by_shelf
+pub(super) const NEXT_ON_SHELF: &str = "SELECT updated_at, number FROM conversations INDEXED BY conversations_by_shelf
     WHERE channel = ?1 AND shelf = ?2 AND (updated_at, number) < (?3, ?4) ORDER BY updated_at DESC, number DESC LIMIT ?5";
 
 /// A shelf while it is read.
@@ -177,8 +177,9 @@ impl Source {
     }
 }
 
-const TIMERS_DUE: &str = "SELECT doc FROM conversations WHERE timer_at <= ?1 ORDER BY timer_at, number LIMIT ?2";
-const NEXT_TIMER: &str =
+pub(super) const TIMERS_DUE: &str =
+    "SELECT doc FROM conversations WHERE timer_at <= ?1 ORDER BY timer_at, number LIMIT ?2";
+pub(super) const NEXT_TIMER: &str =
     "SELECT timer_at FROM conversations WHERE timer_at IS NOT NULL ORDER BY timer_at, number LIMIT 1 OFFSET ?1";
 
 pub(super) fn timers(connection: &Connection, now: Timestamp, limit: usize) -> Result<Timers, Failure> {
@@ -202,7 +203,7 @@ pub(super) fn dead_letters(connection: &Connection, page: &PageRequest) -> Resul
         None => [0xff; 16],
     };
     let mut data = connection
-        .prepare_cached("SELECT doc FROM dead_letters WHERE id < ?1 ORDER BY id DESC LIMIT ?2")?
+        .prepare_cached(DEAD_LETTERS)?
         .query_map((before, limited(page.limit.saturating_add(1))), parsed::<DeadLetter>)?
         .collect::<Result<Vec<_>, _>>()?;
     let more = data.len() > page.limit;
@@ -210,3 +211,5 @@ pub(super) fn dead_letters(connection: &Connection, page: &PageRequest) -> Resul
     let next = data.last().filter(|_| more).map(|last| last.id.to_string());
     Ok(Page { data, next })
 }
+
+pub(super) const DEAD_LETTERS: &str = "SELECT doc FROM dead_letters WHERE id < ?1 ORDER BY id DESC LIMIT ?2";

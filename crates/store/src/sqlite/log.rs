@@ -53,6 +53,10 @@ fn delivery_status(connection: &Connection, body: &EventBody) -> rusqlite::Resul
         .map(Option::flatten)
 }
 
+pub(super) const MESSAGES: &str = "SELECT doc FROM events INDEXED BY events_by_place
+    WHERE conversation = ?1 AND seq < ?2 AND marks & ?3 <> 0 ORDER BY seq DESC";
+pub(super) const EVENTS: &str = "SELECT doc FROM events WHERE conversation = ?1 AND seq > ?2 ORDER BY seq";
+
 pub(super) fn messages(
     connection: &Connection,
     id: ConversationId,
@@ -62,10 +66,7 @@ pub(super) fn messages(
     let mut taking = Taking::new(take)?;
     let view = connection.unchecked_transaction()?;
     let Some(number) = rows::number(&view, id)? else { return Ok(None) };
-    let mut statement = view.prepare_cached(
-        "SELECT doc FROM events INDEXED BY events_by_place
-         WHERE conversation = ?1 AND seq < ?2 AND marks & ?3 <> 0 ORDER BY seq DESC",
-    )?;
+    let mut statement = view.prepare_cached(MESSAGES)?;
     let mut found = statement.query((number, before.map_or(i64::MAX, place), MESSAGE))?;
     let mut data = Vec::new();
     let mut more = false;
@@ -94,8 +95,7 @@ pub(super) fn events(
     let mut taking = Taking::new(take)?;
     let view = connection.unchecked_transaction()?;
     let Some(number) = rows::number(&view, id)? else { return Ok(None) };
-    let mut statement =
-        view.prepare_cached("SELECT doc FROM events WHERE conversation = ?1 AND seq > ?2 ORDER BY seq")?;
+    let mut statement = view.prepare_cached(EVENTS)?;
     let mut found = statement.query((number, place(after)))?;
     let mut data = Vec::new();
     let mut more = false;
@@ -183,11 +183,11 @@ pub(super) fn changes(
     Ok(Changes { data, position: mark.write([position]), more, lost: false })
 }
 
-const ALL_CHANGES: &str = "SELECT e.position, e.doc, c.channel, c.doc
+pub(super) const ALL_CHANGES: &str = "SELECT e.position, e.doc, c.channel, c.doc
     FROM events e CROSS JOIN conversations c ON c.number = e.conversation
     WHERE e.position > ?1 ORDER BY e.position";
 
-const CHANGES_OF_ONE: &str = "SELECT e.position, e.doc, c.channel, c.doc
+pub(super) const CHANGES_OF_ONE: &str = "SELECT e.position, e.doc, c.channel, c.doc
     FROM events e CROSS JOIN conversations c ON c.number = e.conversation
     WHERE e.conversation = ?1 AND e.seq > ?2 ORDER BY e.seq";
 

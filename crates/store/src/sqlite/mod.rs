@@ -46,7 +46,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 use self::{mark::Mark, reader::Reader, room::Space, writer::Writer};
 
 const SCHEMA: &str = include_str!("schema.sql");
-const SCHEMA_VERSION: i64 = 3;
+const SCHEMA_VERSION: i64 = 4;
 /// "FrDk": tells our files from other programs' databases.
 const APPLICATION_ID: i64 = 0x4672_446b;
 const DATABASE: &str = "frontdesk.db";
@@ -103,6 +103,11 @@ pub enum OpenError {
         "{0} was written by an earlier Frontdesk (format {1}), and this one, which knows format {SCHEMA_VERSION}, cannot read it; set [store] url to another folder, or go on with the earlier program"
     )]
     Older(PathBuf, i64),
+    /// Opening takes a little room, and there is none.
+    #[error(
+        "the disk of the data folder {0} is full: nothing can be opened on it; make room there (1 MB is enough to start, [store] min_free to take new messages)"
+    )]
+    Full(PathBuf),
     /// SQLite cannot read it.
     #[error("the database {0} cannot be opened: {1}; if it is damaged, restore the folder from a snapshot")]
     Database(PathBuf, rusqlite::Error),
@@ -147,8 +152,14 @@ impl SqliteStore {
         let broken = |error| OpenError::Database(path.clone(), error);
         let connection = match open_database(folder, &path, options.durability) {
             // Even opening takes a little room. It is work in flight that wants to be finished.
-            Err(OpenError::Database(_, error)) if lacks_room(&error) && room::remove_reserve(folder) => {
-                open_database(folder, &path, options.durability)?
+            Err(OpenError::Database(_, error)) if lacks_room(&error) => {
+                room::give_up_what_opening_takes(folder);
+                open_database(folder, &path, options.durability).map_err(|error| match error {
+                    OpenError::Database(_, error) if lacks_room(&error) && room::is_full(folder) => {
+                        OpenError::Full(folder.to_owned())
+                    }
+                    error => error,
+                })?
             }
             opened => opened?,
         };
@@ -156,7 +167,13 @@ impl SqliteStore {
         let last_number = connection
             .query_row("SELECT coalesce(max(number), 0) FROM conversations", [], |row| row.get(0))
             .map_err(broken)?;
-        make_due(&connection, clock.now()).map_err(broken)?;
+        match make_due(&connection, clock.now()) {
+            // On a full disk nothing is written for this: what is not due by then waits for its time.
+            Err(error) if lacks_room(&error) => {
+                tracing::warn!(%error, "the disk is full: work is not brought forward");
+            }
+            done => done.map_err(broken)?,
+        }
         let space = Arc::new(Space::new(folder, options.min_free, options.reserve));
         let reader =
             Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
@@ -248,14 +265,19 @@ fn prepare(connection: &mut Connection, durability: Durability, path: &Path) -> 
 
 /// Work that waits for nothing is due by now; a time in the future is a clock that was wrong.
 fn make_due(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
-    for statement in [
-        "UPDATE conversations SET agent_at = ?1 WHERE agent_at > ?1 AND agent_waiting IS NULL",
-        "UPDATE conversations SET deliver_at = ?1 WHERE deliver_at > ?1 AND deliver_waiting IS NULL",
-    ] {
+    for statement in MAKE_DUE {
         connection.execute(statement, [now.as_millis()])?;
     }
     Ok(())
 }
+
+/// After an outage many lanes wait for something: they are passed by within the index.
+const MAKE_DUE: [&str; 2] = [
+    "UPDATE conversations INDEXED BY agent_due SET agent_at = ?1
+     WHERE agent_tried IN (0, 1) AND agent_at > ?1 AND agent_waiting IS NULL",
+    "UPDATE conversations INDEXED BY deliver_due SET deliver_at = ?1
+     WHERE deliver_tried IN (0, 1) AND deliver_at > ?1 AND deliver_waiting IS NULL",
+];
 
 fn store_id(connection: &Connection) -> rusqlite::Result<String> {
     let found = connection
@@ -295,7 +317,18 @@ impl Store for SqliteStore {
     }
 
     async fn wake(&self, waiting: Waiting) -> Result<u64, StoreError> {
-        self.writer.call(move |core| core.wake(&waiting)).await
+        let waiting = Arc::new(waiting);
+        let mut woken = 0;
+        for lane in [Lane::Agent, Lane::Deliver] {
+            let mut behind = Some(0);
+            while let Some(last) = behind {
+                let waiting = Arc::clone(&waiting);
+                let (some, more) = self.writer.call(move |core| core.wake(lane, &waiting, last)).await?;
+                woken += some;
+                behind = more;
+            }
+        }
+        Ok(woken)
     }
 
     async fn timers(&self, limit: usize) -> Result<Timers, StoreError> {

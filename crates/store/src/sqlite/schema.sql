@@ -34,8 +34,8 @@ CREATE TABLE conversations (
 CREATE INDEX conversations_by_shelf ON conversations (channel, shelf, updated_at);
 CREATE INDEX conversations_by_assignee ON conversations (assignee, updated_at) WHERE assignee IS NOT NULL;
 CREATE INDEX conversations_by_timer ON conversations (timer_at) WHERE timer_at IS NOT NULL;
-CREATE INDEX agent_due ON conversations (agent_tried, agent_at) WHERE agent_at IS NOT NULL;
-CREATE INDEX deliver_due ON conversations (deliver_tried, deliver_at) WHERE deliver_at IS NOT NULL;
+CREATE INDEX agent_due ON conversations (agent_tried, agent_at, agent_waiting) WHERE agent_at IS NOT NULL;
+CREATE INDEX deliver_due ON conversations (deliver_tried, deliver_at, deliver_waiting) WHERE deliver_at IS NOT NULL;
 CREATE INDEX agent_parked ON conversations (agent_waiting) WHERE agent_waiting IS NOT NULL;
 CREATE INDEX deliver_parked ON conversations (deliver_waiting) WHERE deliver_waiting IS NOT NULL;
 

@@ -186,16 +186,25 @@ impl Core {
         Ok(Held::Yes)
     }
 
-    pub(super) fn wake(&mut self, waiting: &Waiting) -> Result<u64, Failure> {
-        let (waiting, now) = (json(waiting)?, self.clock.now().as_millis());
-        let mut woken = 0;
-        for wake in [WAKE_AGENT, WAKE_DELIVER] {
-            woken += self.connection.prepare_cached(wake)?.execute((&waiting, now))?;
-        }
+    /// Wakes some of those of one lane that wait for this, in the order of their numbers behind `behind`. Answers how many, and
+    /// behind which to go on if there are more.
+    pub(super) fn wake(&mut self, lane: Lane, waiting: &Waiting, behind: i64) -> Result<(u64, Option<i64>), Failure> {
+        let waiting = json(waiting)?;
+        let (last_of_some, wake) = match lane {
+            Lane::Agent => (LAST_OF_SOME_AGENT, WAKE_AGENT),
+            Lane::Deliver => (LAST_OF_SOME_DELIVER, WAKE_DELIVER),
+        };
+        let (last, found): (Option<i64>, i64) = self
+            .connection
+            .prepare_cached(last_of_some)?
+            .query_row((&waiting, behind, WAKE_AT_ONCE), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let Some(last) = last else { return Ok((0, None)) };
+        let now = self.clock.now().as_millis();
+        let woken = self.connection.prepare_cached(wake)?.execute((&waiting, now, behind, last))?;
         if woken > 0 {
             self.memory.records.forget_all();
         }
-        Ok(woken as u64)
+        Ok((woken as u64, (found == WAKE_AT_ONCE).then_some(last)))
     }
 
     pub(super) fn requeue(&mut self, requeue: &Requeue) -> Result<Applied, Failure> {
@@ -294,10 +303,21 @@ impl Core {
     }
 }
 
-const WAKE_AGENT: &str = "UPDATE conversations INDEXED BY agent_parked SET agent_at = ?2, agent_waiting = NULL
-    WHERE agent_waiting = ?1 AND agent_at > ?2";
-const WAKE_DELIVER: &str = "UPDATE conversations INDEXED BY deliver_parked SET deliver_at = ?2, deliver_waiting = NULL
-    WHERE deliver_waiting = ?1 AND deliver_at > ?2";
+/// No more lanes than this are woken in one step: after a long outage there may be many, and other writes want their turn.
+const WAKE_AT_ONCE: i64 = 1000;
+
+pub(super) const LAST_OF_SOME_AGENT: &str = "SELECT max(number), count(*) FROM
+    (SELECT number FROM conversations INDEXED BY agent_parked
+     WHERE agent_waiting = ?1 AND number > ?2 ORDER BY number LIMIT ?3)";
+pub(super) const LAST_OF_SOME_DELIVER: &str = "SELECT max(number), count(*) FROM
+    (SELECT number FROM conversations INDEXED BY deliver_parked
+     WHERE deliver_waiting = ?1 AND number > ?2 ORDER BY number LIMIT ?3)";
+pub(super) const WAKE_AGENT: &str = "UPDATE conversations INDEXED BY agent_parked
+    SET agent_at = ?2, agent_waiting = NULL
+    WHERE agent_waiting = ?1 AND agent_at > ?2 AND number > ?3 AND number <= ?4";
+pub(super) const WAKE_DELIVER: &str = "UPDATE conversations INDEXED BY deliver_parked
+    SET deliver_at = ?2, deliver_waiting = NULL
+    WHERE deliver_waiting = ?1 AND deliver_at > ?2 AND number > ?3 AND number <= ?4";
 
 /// Nothing changed.
 fn guarded(records: &mut super::memory::Records, record: Record, failed: Guard) -> Applied {

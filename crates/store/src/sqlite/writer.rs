@@ -198,6 +198,9 @@ fn write(mut core: Core, waiting: &mpsc::Receiver<Box<dyn Job>>) {
         }
     }
     let _ = core.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+    let Core { connection, space, .. } = core;
+    drop(connection);
+    space.keep_what_opening_takes();
 }
 
 /// How a transaction is left.

@@ -208,6 +208,27 @@ pub async fn waking_makes_due_what_waits_for_that(bench: Bench) {
     assert_eq!(woken.next_due, Some(bench.clock.now().plus(hour)));
 }
 
+/// However many they are.
+pub async fn waking_reaches_all_that_wait(bench: Bench) {
+    const MANY: usize = 2300;
+    let bench = Arc::new(bench);
+    let mut said = JoinSet::new();
+    for number in 0..MANY {
+        let bench = Arc::clone(&bench);
+        said.spawn(async move { bench.say(&format!("order-{number}")).await });
+    }
+    said.join_all().await;
+    let mut parked = JoinSet::new();
+    for claim in bench.claim(Lane::Agent, MANY).await.claims {
+        let bench = Arc::clone(&bench);
+        parked.spawn(async move { bench.park(&claim, Duration::from_secs(3600), Some(Waiting::Agent), 1).await });
+    }
+    assert_eq!(parked.join_all().await, vec![Held::Yes; MANY]);
+    assert_eq!(bench.claim(Lane::Agent, 1).await.claims, []);
+    assert_eq!(bench.store.wake(Waiting::Agent).await.unwrap(), MANY as u64);
+    assert_eq!(bench.claim(Lane::Agent, MANY + 1).await.claims.len(), MANY);
+}
+
 /// What was claimed since it waited does not wait any more.
 pub async fn waking_leaves_a_claimed_lane_with_its_holder(bench: Bench) {
     bench.say("order-77").await;
