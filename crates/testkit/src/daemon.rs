@@ -76,12 +76,14 @@ impl Site {
 
     /// A site in a folder that somebody else keeps.
     ///
+    /// Both paths may be relative to where this process stands; the daemon itself stands in the folder.
+    ///
     /// # Errors
-    /// No port is free.
+    /// No port is free, or there is no current folder.
     pub fn at(binary: impl Into<PathBuf>, folder: impl Into<PathBuf>) -> Result<Self, Trouble> {
         Ok(Self {
-            binary: binary.into(),
-            folder: folder.into(),
+            binary: std::path::absolute(binary.into())?,
+            folder: std::path::absolute(folder.into())?,
             port: Port::take()?,
             env: Vec::new(),
             wrapping: Vec::new(),
