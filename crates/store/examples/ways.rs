@@ -1,11 +1,11 @@
 //! What a message's way through the store costs: many conversations at once, each message taken in, answered, frozen and
-//! delivered in four calls, as the engine makes them when nothing goes wrong.
+//! delivered in four calls, and its history read, as the engine does it when nothing goes wrong.
 //!
 //! ```text
 //! cargo run --release -p frontdesk-store --example ways -- [messages] [at once] [conversations] [folder]
 //! ```
 //!
-//! Prints the CPU time of the writing thread and of the whole process per message, and messages per second. The
+//! Prints the CPU time of the writing and the reading thread and of the whole process per message, and messages per second. The
 //! process includes this program's own work: making ids, effects and tasks.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a measurement may stop at the first surprise
 
@@ -67,9 +67,10 @@ fn main() {
         let per = |nanos: u64| nanos / 1000 / u64::try_from(messages).unwrap();
         println!(
             "{messages} messages, {at_once} at once, {conversations} conversations: {:.0} messages/s, writer {} us, \
-             process {} us of CPU per message",
+             reader {} us, process {} us of CPU per message",
             messages as f64 / took.as_secs_f64(),
             per(spent.writer - before.writer),
+            per(spent.reader - before.reader),
             per(spent.process - before.process),
         );
         store.close().await.unwrap();
@@ -79,19 +80,22 @@ fn main() {
 /// Nanoseconds of CPU time.
 struct Spent {
     writer: u64,
+    reader: u64,
     process: u64,
 }
 
 impl Spent {
     fn until_now() -> Self {
-        let mut spent = Self { writer: 0, process: 0 };
+        let mut spent = Self { writer: 0, reader: 0, process: 0 };
         for task in std::fs::read_dir("/proc/self/task").unwrap() {
             let task = task.unwrap().path();
             let stat = std::fs::read_to_string(task.join("schedstat")).unwrap();
             let nanos: u64 = stat.split(' ').next().unwrap().parse().unwrap();
             spent.process += nanos;
-            if std::fs::read_to_string(task.join("comm")).unwrap().trim() == "store-writer" {
-                spent.writer += nanos;
+            match std::fs::read_to_string(task.join("comm")).unwrap().trim() {
+                "store-writer" => spent.writer += nanos,
+                "store-reader" => spent.reader += nanos,
+                _ => {}
             }
         }
         spent
@@ -133,6 +137,8 @@ async fn one(store: &SqliteStore, conversation: usize, number: usize) {
     let committed = store.commit_inbound(inbound(&thread, conversation, number)).await.unwrap();
     let Committed::New { claim: Some(mut agent), .. } = committed else { return };
     loop {
+        let take = Take { rows: 20, bytes: 200_000 };
+        store.messages(agent.conversation.id, Some(agent.event.seq), take).await.unwrap().unwrap();
         let (settled, reply) = answer(store, &agent).await;
         if let Some(deliver) = settled.next {
             send(store, &deliver, reply).await;
