@@ -11,6 +11,7 @@ use std::{
 use frontdesk_testkit::{
     daemon::{Daemon, Site},
     far_end::{FarEnd, Received, Reply},
+    process::{forget_peak, memory},
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -132,6 +133,27 @@ impl World {
     /// The dead letters, newest first.
     pub(crate) async fn dead_letters(&self) -> Vec<Value> {
         self.get("/v1/dead-letters").await["data"].as_array().unwrap().clone()
+    }
+}
+
+/// How much a daemon's memory has grown since some moment.
+pub(crate) struct Growth {
+    process: u32,
+    before: f64,
+}
+
+impl Growth {
+    /// From now on.
+    pub(crate) fn of(daemon: &Daemon) -> Self {
+        forget_peak(daemon.pid()).unwrap();
+        Self { process: daemon.pid(), before: memory(daemon.pid()).unwrap().resident }
+    }
+
+    /// At no moment by more than this.
+    pub(crate) fn assert_below(&self, mib: f64) {
+        let grown = memory(self.process).unwrap().peak - self.before;
+        println!("grown by {grown:.1} MiB, at most {mib} wanted, from {:.1}", self.before);
+        assert!(grown < mib, "grown by {grown:.1} MiB from {:.1}", self.before);
     }
 }
 

@@ -5,4 +5,5 @@ pub mod chat;
 pub mod clock;
 pub mod daemon;
 pub mod far_end;
+pub mod process;
 pub mod store_suite;

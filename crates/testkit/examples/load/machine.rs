@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use frontdesk_testkit::process::{ProcessorTime, processor_time};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// Kernel ticks in a second, as `/proc` counts; 100 on every Linux that matters here.
@@ -91,8 +92,7 @@ pub(crate) struct Spent {
 
 impl Spent {
     pub(crate) fn of(process: u32) -> Self {
-        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-        let (user, system) = user_and_system(&stat);
+        let ProcessorTime { user, system } = processor_time(process).unwrap();
         let mut threads = BTreeMap::new();
         for task in std::fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten() {
             // A thread may end meanwhile.
@@ -125,12 +125,6 @@ impl Spent {
     pub(crate) fn exactly(&self) -> Duration {
         self.threads.values().sum()
     }
-}
-
-fn user_and_system(stat: &str) -> (Duration, Duration) {
-    // The name before it stands in parentheses and may hold anything.
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    (TICK * fields[11].parse().unwrap(), TICK * fields[12].parse().unwrap())
 }
 
 /// How busy the cores have been since the machine started, whoever kept them so.
@@ -183,22 +177,6 @@ impl Busy {
 fn busy(line: &str) -> Duration {
     let ticks: Vec<u32> = line.split_whitespace().skip(1).map(|field| field.parse().unwrap_or(u32::MAX)).collect();
     TICK * ticks.iter().take(8).enumerate().filter(|(at, _)| *at != 3 && *at != 4).map(|(_, ticks)| ticks).sum::<u32>()
-}
-
-/// Memory of a process, in MiB.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Memory {
-    pub(crate) resident: f64,
-    pub(crate) peak: f64,
-}
-
-pub(crate) fn memory(process: u32) -> Memory {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let mib = |name: &str| {
-        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
-    };
-    Memory { resident: mib("VmRSS:"), peak: mib("VmHWM:") }
 }
 
 /// Small appends a second that this disk makes durable, one after another.
@@ -268,13 +246,7 @@ impl Recording {
 mod tests {
     use std::time::Duration;
 
-    use super::{busy, user_and_system};
-
-    #[test]
-    fn times_are_read_behind_a_name_with_anything_in_it() {
-        let stat = "7 (a) b (c)) S 1 2 3 4 5 6 7 8 9 10 250 40 0 0 20 0 5 0 100 0 0";
-        assert_eq!(user_and_system(stat), (Duration::from_millis(2500), Duration::from_millis(400)));
-    }
+    use super::busy;
 
     #[test]
     fn idle_cores_and_waiting_ones_are_not_busy() {

@@ -28,6 +28,7 @@ mod wire;
 use std::{path::PathBuf, process::ExitCode, rc::Rc, time::Duration};
 
 use clap::Parser;
+use frontdesk_testkit::process::memory;
 
 use self::{
     ends::Ends,
@@ -118,7 +119,7 @@ async fn measure(options: &Options) -> Report {
     let main = folder.path().join("main");
     let subject = Subject::start(&daemon, &main, &ends, cores, &Wrapping::None).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let idle_memory = machine::memory(subject.pid());
+    let idle_memory = memory(subject.pid()).unwrap();
     let before = Spent::of(subject.pid());
     tokio::time::sleep(Duration::from_secs(1)).await;
     let idle_cpu = Spent::of(subject.pid()).since(&before).exactly();
@@ -131,7 +132,7 @@ async fn measure(options: &Options) -> Report {
     let saturated = phase(&ground, subject.pid(), cores, generator::closed(&ground, &target, options.messages)).await;
     let profile = recording.map(machine::Recording::end);
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let memory_after = machine::memory(subject.pid());
+    let memory_after = memory(subject.pid()).unwrap();
     subject.stop().await;
     let (existing, child) = subject::time_to_ready(&daemon, &main, &ends, cores).await;
     child.stop().await;

@@ -2,13 +2,14 @@
 
 use std::{fmt, time::Duration};
 
+use frontdesk_testkit::process::Memory;
 use serde_json::{Value, json};
 
 use crate::{
     Options,
     generator::Sent,
     ledger::{Ledger, Verdict},
-    machine::{Memory, Spent, Strangers},
+    machine::{Spent, Strangers},
 };
 
 /// What the daemon is meant to reach with SQLite and full durability, on one core.
