@@ -231,24 +231,54 @@ impl Stream {
     }
 
     fn written(&mut self, batch: &FeedBatch) -> Option<Bytes> {
-        let length = batch.items.iter().map(|item| item.data.len() + item.position.len() + 64).sum::<usize>();
-        let mut text = String::with_capacity(length + 128);
-        // Writing to a String cannot fail.
-        let mut write = |words: std::fmt::Arguments<'_>| {
-            let _ = text.write_fmt(words);
-        };
-        if batch.lost {
-            write(format_args!("event: reset\n"));
-            // With events behind it the next of them says how far it goes: a client that goes away before hears it again.
-            if let (true, Some(position)) = (batch.items.is_empty(), self.source.position()) {
-                write(format_args!("id: {position}\n"));
-            }
-            write(format_args!("data: {{\"type\":\"reset\"}}\n\n"));
-        }
-        for item in &batch.items {
-            write(format_args!("id: {}\nevent: {}\ndata: {}\n\n", item.position, item.kind, item.data));
-        }
         self.position = self.source.position().map(str::to_owned);
-        Some(text.into())
+        Some(blocks(batch, self.position.as_deref()).into())
+    }
+}
+
+/// Events as they are sent. `position`: where the stream stands behind them.
+fn blocks(batch: &FeedBatch, position: Option<&str>) -> String {
+    let length = batch.items.iter().map(|item| item.data.len() + item.position.len() + 64).sum::<usize>();
+    let mut text = String::with_capacity(length + 128);
+    // Writing to a String cannot fail.
+    let mut write = |words: std::fmt::Arguments<'_>| {
+        let _ = text.write_fmt(words);
+    };
+    if batch.lost {
+        write(format_args!("event: reset\n"));
+        // With events behind it the next of them says how far it goes: a client that goes away before hears it again.
+        if let (true, Some(position)) = (batch.items.is_empty(), position) {
+            write(format_args!("id: {position}\n"));
+        }
+        write(format_args!("data: {{\"type\":\"reset\"}}\n\n"));
+    }
+    for item in &batch.items {
+        write(format_args!("id: {}\nevent: {}\ndata: {}\n\n", item.position, item.kind, item.data));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use frontdesk_engine::FeedItem;
+
+    use super::*;
+
+    fn items(positions: &[&str]) -> Vec<FeedItem> {
+        let item = |position: &&str| FeedItem {
+            position: (*position).to_owned(),
+            kind: "message.created",
+            data: "{\"type\":\"message.created\"}".to_owned(),
+        };
+        positions.iter().map(item).collect()
+    }
+
+    #[test]
+    fn what_is_lost_is_said_before_what_follows() {
+        let lost = |positions| blocks(&FeedBatch { items: items(positions), lost: true }, Some("p9"));
+        insta::assert_snapshot!("lost_with_events_behind", lost(&["p7", "p9"]));
+        insta::assert_snapshot!("lost_with_nothing_behind", lost(&[]));
+        let kept = FeedBatch { items: items(&["p1"]), lost: false };
+        insta::assert_snapshot!("events", blocks(&kept, Some("p1")));
     }
 }

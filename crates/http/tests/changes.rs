@@ -3,12 +3,14 @@
 
 mod world;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use frontdesk_http::{HttpOptions, Limits};
 use serde_json::json;
 use tokio::net::UnixStream;
-use world::{ADMIN, AGENT, ANNEX, Client, Counts, DESK, NOWHERE, Stream, World, http_options, soon, steady};
+use world::{
+    ADMIN, AGENT, ANNEX, Client, Counts, DESK, NOWHERE, Stream, World, http_options, request_with, soon, steady,
+};
 
 const PATH: &str = "/v1/changes";
 
@@ -166,6 +168,25 @@ async fn streams_end_when_the_engine_drains() {
 }
 
 #[tokio::test]
+async fn a_stream_on_which_nothing_happens_shows_that_it_lives() {
+    let world = World::new().await;
+    let mut stream = follow(&world, "/v1/changes?channel=annex", AGENT).await;
+    let start = stream.block().await.unwrap().id;
+    // Behind the filter something happens: the position moves on.
+    world.write("shop", "order-77", "Hello").await;
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    let first = stream.block().await.unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(14), "{:?}", began.elapsed());
+    assert!(first.comment && first.event.is_none() && first.id.is_some() && first.id != start, "{first:?}");
+    let second = stream.block().await.unwrap();
+    assert!(second.comment && second.id.is_none(), "{second:?}");
+    tokio::time::resume();
+    world.write("annex", "order-78", "Here").await;
+    assert_eq!(next_text(&mut stream).await, "Here");
+}
+
+#[tokio::test]
 async fn too_many_streams() {
     let counts = Counts::default();
     let _guard = metrics::set_default_local_recorder(&counts);
@@ -214,6 +235,35 @@ async fn a_stream_takes_no_seat_among_the_requests_in_hand() {
     }
     world.booth.in_hand(63).await;
     assert_eq!(world.get("/healthz", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_slow_reader_that_goes_on_taking_is_waited_for() {
+    const WRITTEN: usize = 200;
+    let answer_time = Duration::from_millis(500);
+    let world = World::with(Limits { answer_time, ..Limits::default() }).await;
+    let mut start = follow(&world, PATH, AGENT).await;
+    let position = start.block().await.unwrap().id.unwrap();
+    drop(start);
+    for number in 0..WRITTEN {
+        world.write("shop", &format!("order-{number}"), &"x".repeat(60_000)).await;
+    }
+    // Little room on its side, so that it is the stream that waits.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(64 * 1024).unwrap();
+    let mut client = Client::over(socket.connect(world.address).await.unwrap());
+    let headers = format!("Last-Event-ID: {position}\r\n");
+    client.send(request_with("GET", PATH, AGENT, &headers, None)).await;
+    let began = Instant::now();
+    let mut taken = 0;
+    soon("all of it", async {
+        while taken < WRITTEN * 60_000 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            taken += client.take(64 * 1024).await.len();
+        }
+    })
+    .await;
+    assert!(began.elapsed() > 2 * answer_time, "too fast to show anything: {:?}", began.elapsed());
 }
 
 #[tokio::test]

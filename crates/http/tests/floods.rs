@@ -96,6 +96,21 @@ async fn t36_a_source_holds_a_quarter_of_the_connections_and_is_told_so_on_a_fur
     .await;
 }
 
+#[tokio::test]
+async fn a_proxy_of_ours_may_hold_more_than_a_share() {
+    let limits = Limits { connections: 400, ..Limits::default() };
+    let world = World::with(limits.clone()).await;
+    let trusted_proxies = vec![FLOODER.parse().unwrap()];
+    let options = frontdesk_http::HttpOptions { trusted_proxies, ..world::http_options(&limits) };
+    world.front.replace(world.mounted(&["shop"]), options);
+    let mut held = Vec::new();
+    for _ in 0..150 {
+        let mut client = Client::connect_from(FLOODER, world.address).await;
+        assert_eq!(client.ask("GET", "/healthz", "", None).await.status, 200);
+        held.push(client);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t36_while_one_source_sends_thousands_of_requests_the_others_are_answered_fast_and_nothing_is_lost() {
     let world = World::new().await;

@@ -94,7 +94,7 @@ async fn one_channels_routes_are_not_another_path() {
 }
 
 #[tokio::test]
-async fn a_packed_body_is_refused_before_it_is_read() {
+async fn t28_a_packed_body_is_refused_before_it_is_read() {
     let world = World::new().await;
     for (encoding, status) in [("gzip", 415), ("identity, br", 415), ("Identity", 200), ("", 415)] {
         let mut client = world.client().await;

@@ -49,6 +49,27 @@ async fn idempotency_key_reused() {
     assert_eq!((said(&world, &id).await, said(&world, &other).await), (1, 0));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_request_many_times_at_once_has_one_effect() {
+    let world = World::new().await;
+    let id = world.write("shop", "order-77", "Where is my order?").await;
+    let path = format!("/v1/conversations/{id}/messages");
+    let mut asked = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let (path, address) = (path.clone(), world.address);
+        asked.spawn(async move {
+            let mut client = Client::connect(address).await;
+            let body = Some(json!({"text": "It ships today."}));
+            client.ask_with("POST", &path, DESK, "Idempotency-Key: one\r\n", body).await
+        });
+    }
+    let answers = asked.join_all().await;
+    assert!(answers.iter().all(|answer| answer.status == 202 && answer.json == answers[0].json), "{answers:?}");
+    let first = answers.iter().filter(|answer| answer.header("idempotent-replayed").is_none());
+    assert_eq!(first.count(), 1);
+    assert_eq!(said(&world, &id).await, 1);
+}
+
 #[tokio::test]
 async fn a_request_that_had_no_effect_leaves_its_key_free() {
     let world = World::new().await;
