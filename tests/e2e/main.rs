@@ -5,6 +5,12 @@
 mod agent_answers;
 mod agent_unwell;
 mod bad_input;
+mod cli;
+mod cli_acting;
+mod cli_init;
+mod cli_reading;
+mod cli_tail;
+mod cli_terminal;
 mod far_end_unwell;
 mod first_light;
 mod folder;

@@ -151,7 +151,8 @@ async fn show(call: &Call, daemon: &Daemon, id: &str) -> Result<(), Failure> {
         let _ = writeln!(page, "{name}{}", words::on_one_line(what));
     };
     fact("Dead letter", &letter.id);
-    fact("Given up", &format!("{}, after {} tries", moment(letter.at), letter.attempts));
+    let tries = if letter.attempts == 1 { "1 try".to_owned() } else { format!("{} tries", letter.attempts) };
+    fact("Given up", &format!("{}, after {tries}", moment(letter.at)));
     let what = match letter.lane.as_str() {
         "agent" => "an event that the agent did not take",
         "deliver" => "a message that did not go out",
