@@ -1,0 +1,2 @@
+# The program knows its own commands.
+eval "$(frontdesk completions bash)"

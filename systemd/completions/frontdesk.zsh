@@ -1,0 +1,3 @@
+#compdef frontdesk
+# The program knows its own commands.
+eval "$(frontdesk completions zsh)"
