@@ -3,19 +3,20 @@
 //! Below the limit of connections one is accepted as it comes; at the limit nothing is accepted, and clients wait in the
 //! kernel's backlog. An accept that fails because descriptors or memory are short is tried again after a pause. On
 //! `stop` nothing more is accepted, idle connections are closed, and each request in flight is answered as its
-//! connection's last.
+//! connection's last; so is the first one of a connection that was taken a moment before.
 //!
 //! A source that holds its share of all connections already is told so on a further one, and that ends.
 
 use std::{convert::Infallible, future::Future, io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, header};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
 };
 use tower_service::Service as _;
@@ -34,6 +35,9 @@ use crate::{
 const BREATH: Duration = Duration::from_millis(100);
 /// What is read ahead and written behind, per connection; hyper asks for at least 8 KiB.
 const LEAST_BUFFER: usize = 64 * 1024;
+/// On `stop`: how long a connection that has said nothing yet has for its request. Whoever connects has one on the way, and a
+/// connection that ends without a word is a failure to its client.
+const FIRST_WORDS: Duration = Duration::from_secs(1);
 
 /// How many connections beyond a source's share are told so at once; further ones are just closed.
 const TURNED_AWAY: usize = 32;
@@ -192,11 +196,21 @@ impl Hall {
         let patient = Patient::new(stream, pace.clone(), self.limits.answer_time, self.limits.farewell_time);
         let visit = Visit::new(counted, Arc::clone(self.front.crowd()), pace, stopping.clone());
         let (front, door) = (self.front.clone(), self.door);
+        let begun = Arc::new(Notify::new());
+        let begins = Arc::clone(&begun);
         // Each request is answered by the routes of its own moment.
         let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+            begins.notify_one();
             visit.begin();
             request.extensions_mut().insert(visit.clone());
-            front.behind(door).call(request)
+            let (answer, visit) = (front.behind(door).call(request), visit.clone());
+            async move {
+                let mut answer = answer.await?;
+                if visit.is_leaving() {
+                    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(answer)
+            }
         });
         let connection = self.http.serve_connection(TokioIo::new(Explained::new(patient)), service);
         async move {
@@ -205,8 +219,14 @@ impl Hall {
                 biased;
                 ended = connection.as_mut() => ended,
                 _ = stopping.changed() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
+                    tokio::select! {
+                        biased;
+                        ended = connection.as_mut() => ended,
+                        _ = tokio::time::timeout(FIRST_WORDS, begun.notified()) => {
+                            connection.as_mut().graceful_shutdown();
+                            connection.await
+                        }
+                    }
                 }
             };
             // A client that goes away, or runs into a limit, is an everyday thing; hyper's words hold nothing it sent.

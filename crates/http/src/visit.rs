@@ -68,6 +68,11 @@ impl Visit {
         // A sender that is gone has stopped too.
         let _ = self.stopping.changed().await;
     }
+
+    /// Whether the listener stops.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.stopping.has_changed().unwrap_or(true)
+    }
 }
 
 impl Pace {

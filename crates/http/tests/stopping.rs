@@ -26,6 +26,21 @@ async fn requests_in_flight_are_answered_and_nothing_else_is_taken() {
 }
 
 #[tokio::test]
+async fn who_has_just_connected_gets_an_answer_and_who_stays_silent_is_not_waited_for() {
+    let mut world = World::new().await;
+    // Both are taken: the one that comes last has been answered.
+    let (mut quick, mut silent) = (world.client().await, world.client().await);
+    let mut last = world.client().await;
+    assert_eq!(last.ask("GET", "/healthz", "", None).await.status, 200);
+    world.stop();
+    assert_eq!(last.ended().await, b"", "serving has begun to end");
+    let answer = quick.ask("GET", "/healthz", "", None).await;
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    assert_eq!(silent.ended().await, b"");
+    world.stopped().await;
+}
+
+#[tokio::test]
 async fn serving_ends_at_once_when_nobody_is_there() {
     let mut world = World::new().await;
     world.stop();
