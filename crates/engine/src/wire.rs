@@ -178,6 +178,9 @@ enum EventDataView<'a> {
         #[schema(required)]
         error: Option<&'a str>,
     },
+    Deleted {
+        message_id: MessageId,
+    },
     Conversation {
         by: &'a str,
         status: Status,
@@ -199,6 +202,7 @@ impl<'a> From<&'a Event> for EventView<'a> {
             EventBody::MessageCreated { message } => {
                 EventDataView::Message(Box::new(MessageView::new(message, of.seq, None)))
             }
+            EventBody::MessageDeleted { message_id } => EventDataView::Deleted { message_id: *message_id },
             EventBody::DeliveryUpdated { message_id, status, parts, error } => EventDataView::Delivery {
                 message_id: *message_id,
                 status: *status,
@@ -270,9 +274,17 @@ pub(crate) struct ChangeDataView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<MessageView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    deleted: Option<DeletedView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     delivery: Option<DeliveryView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     change: Option<UpdateView<'a>>,
+}
+
+/// A message that was erased.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct DeletedView {
+    message_id: MessageId,
 }
 
 /// What became of an outbound message.
@@ -309,6 +321,7 @@ impl<'a> From<&'a LoggedChange> for ChangeView<'a> {
             conversation: (&of.conversation).into(),
             contact: of.contact.as_ref().map(Into::into),
             message: None,
+            deleted: None,
             delivery: None,
             change: None,
         };
@@ -316,6 +329,7 @@ impl<'a> From<&'a LoggedChange> for ChangeView<'a> {
             EventBody::MessageCreated { message } => {
                 data.message = Some(MessageView::new(message, event.seq, of.status));
             }
+            EventBody::MessageDeleted { message_id } => data.deleted = Some(DeletedView { message_id: *message_id }),
             EventBody::DeliveryUpdated { message_id, status, parts, error } => {
                 data.delivery = Some(DeliveryView {
                     message_id: *message_id,

@@ -66,6 +66,9 @@ pub struct Conversation {
     pub subject: Option<String>,
     /// Everyone on the other side who has written, in order of appearance.
     pub participants: Vec<ContactId>,
+    /// The log's first event that is kept; behind the last one when none is.
+    #[serde(default = "Seq::first", skip_serializing_if = "Seq::is_first")]
+    pub first_seq: Seq,
     /// The log's last event.
     pub last_seq: Seq,
     /// The first message of a contact that nobody has answered.

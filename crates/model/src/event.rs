@@ -27,6 +27,12 @@ pub enum EventBody {
         /// What.
         message: Message,
     },
+    /// Something had been said here and was erased: only that there was something is left.
+    #[serde(rename = "message.deleted")]
+    MessageDeleted {
+        /// What it was called.
+        message_id: MessageId,
+    },
     /// An outbound message reached a status that it does not leave by itself.
     #[serde(rename = "delivery.updated")]
     DeliveryUpdated {
@@ -69,6 +75,7 @@ impl EventBody {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::MessageCreated { .. } => "message.created",
+            Self::MessageDeleted { .. } => "message.deleted",
             Self::DeliveryUpdated { .. } => "delivery.updated",
             Self::ConversationUpdated { .. } => "conversation.updated",
         }

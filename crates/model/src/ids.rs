@@ -251,6 +251,18 @@ impl Seq {
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
+
+    /// Where a log begins.
+    #[must_use]
+    pub fn first() -> Self {
+        Self(1)
+    }
+
+    /// Whether a log begins here.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.0 == 1
+    }
 }
 
 impl fmt::Display for Seq {

@@ -3,7 +3,7 @@
 //! * What is said: [`Conversation`], [`Message`], [`Event`], and their identifiers.
 //! * What a channel owes: [`Kind`], [`ChannelConfig`], [`Adapter`], and the [`Inbox`] it hands messages to;
 //!   [`RouteDocument`], which describes a route of it.
-//! * What a store owes: [`Store`], with the typed [`Effect`]s and [`Guard`]s that its verbs carry.
+//! * What a store owes: [`Store`], with the typed [`Effect`]s and [`Guard`]s that its verbs carry; and [`Keeping`], how things leave it.
 //!
 //! Nothing here does input or output, waits, or knows a protocol. Every other crate depends on this one and this
 //! one depends on none of them.
@@ -13,6 +13,7 @@ mod conversation;
 mod document;
 mod event;
 mod ids;
+mod keeping;
 mod message;
 mod outcome;
 mod secret;
@@ -25,6 +26,7 @@ pub use conversation::*;
 pub use document::*;
 pub use event::*;
 pub use ids::*;
+pub use keeping::*;
 pub use message::*;
 pub use outcome::*;
 pub use secret::*;

@@ -29,6 +29,7 @@ fn conversation() -> Conversation {
         version: Version(12),
         subject: None,
         participants: vec![ContactId::from_bytes([2; 16])],
+        first_seq: Seq(1),
         last_seq: Seq(57),
         unanswered_from: Some(Seq(56)),
         answer_by: None,

@@ -17,6 +17,7 @@ pub mod delivery;
 pub mod guards;
 pub mod inbound;
 pub mod interleaving;
+pub mod keeping;
 pub mod lanes;
 pub mod operations;
 pub mod reading;
@@ -54,6 +55,7 @@ pub struct Bench {
     pub store: Arc<dyn Store>,
     /// Its clock.
     pub clock: TestClock,
+    keeping: Option<Arc<dyn Keeping>>,
     made: AtomicU64,
     _keep: Box<dyn Any + Send + Sync>,
 }
@@ -61,7 +63,18 @@ pub struct Bench {
 impl Bench {
     /// `keep` lives as long as the bench: a folder, a server.
     pub fn new(store: Arc<dyn Store>, clock: TestClock, keep: impl Any + Send + Sync) -> Self {
-        Self { store, clock, made: AtomicU64::new(1), _keep: Box::new(keep) }
+        Self { store, clock, keeping: None, made: AtomicU64::new(1), _keep: Box::new(keep) }
+    }
+
+    /// With the same store's other side, for the claims about what leaves it.
+    #[must_use]
+    pub fn forgetting(self, keeping: Arc<dyn Keeping>) -> Self {
+        Self { keeping: Some(keeping), ..self }
+    }
+
+    /// How things leave the store.
+    pub fn keeping(&self) -> &dyn Keeping {
+        self.keeping.as_deref().expect("the bench was made with Bench::forgetting")
     }
 
     fn entropy(&self) -> [u8; 9] {
@@ -422,6 +435,37 @@ macro_rules! store_suite {
         fn every_claim_of_the_suite_is_a_test() {
             assert_eq!($crate::store_suite::written_claims(), [$(stringify!($claim)),*].len());
         }
+    };
+}
+
+/// Makes each claim about what leaves a store a test, like [`store_suite!`](crate::store_suite!), on benches made with
+/// [`Bench::forgetting`].
+#[macro_export]
+macro_rules! keeping_suite {
+    ($open:path) => {
+        $crate::keeping_suite! { @tests $open;
+            what_is_older_goes_from_the_front_of_its_log;
+            what_has_still_to_be_done_stays_with_what_came_after_it;
+            an_empty_log_goes_with_its_conversation_and_its_contacts;
+            a_message_that_is_gone_is_known_for_as_long_as_was_asked;
+            a_pass_goes_on_where_its_last_step_ended;
+            dead_letters_go_with_their_events;
+            who_follows_the_changes_is_told_what_is_gone;
+            an_erased_contact_leaves_places_in_the_log_and_nothing_else;
+            an_erased_conversation_is_not_worked_on_any_more;
+            an_erased_thread_begins_anew;
+            others_keep_what_they_said;
+            a_long_conversation_is_erased_in_steps_that_can_be_resumed;
+            who_is_unknown_is_not_erased;
+        }
+    };
+    (@tests $open:path; $($claim:ident;)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $claim() {
+                $crate::store_suite::keeping::$claim($open().await).await;
+            }
+        )*
     };
 }
 

@@ -16,7 +16,7 @@ const PASSED_BY: i64 = 2;
 /// An event that brings a message.
 pub(super) const MESSAGE: i64 = 16;
 /// An event that brings a contact's message that waits for an answer.
-const WAITS: i64 = 32;
+pub(super) const WAITS: i64 = 32;
 
 /// The first event behind a place that has one of these marks.
 pub(super) const NEXT_MARKED: &str =
@@ -41,6 +41,8 @@ pub(super) struct Change<'c> {
     freezing: Option<Freezing>,
     /// The dead letter that the verb ends, if it ends one.
     ending: Option<DeadLetterId>,
+    /// The inbound message that the verb takes, if it takes one, and by what it will be known again.
+    taking: Option<(MessageId, DedupeKey)>,
 }
 
 struct Freezing {
@@ -64,7 +66,13 @@ impl<'c> Change<'c> {
         now: Timestamp,
         record: Record,
     ) -> Self {
-        Self { connection, contacts, now, record, document: Document::AsItWas, freezing: None, ending: None }
+        let (document, freezing, ending, taking) = (Document::AsItWas, None, None, None);
+        Self { connection, contacts, now, record, document, freezing, ending, taking }
+    }
+
+    pub(super) fn taking(mut self, message: MessageId, key: DedupeKey) -> Self {
+        self.taking = Some((message, key));
+        self
     }
 
     pub(super) fn ending(mut self, letter: DeadLetterId) -> Self {
@@ -216,8 +224,16 @@ impl<'c> Change<'c> {
             .execute((record.number, place(seq), marks, at.as_millis(), json(&StoredEvent { id, seq, at, body })?))?;
         if let Some(message) = message {
             self.connection
-                .prepare_cached("INSERT INTO messages (id, conversation, seq, status) VALUES (?1, ?2, ?3, ?4)")?
-                .execute((message.id.to_bytes(), record.number, place(seq), status.as_ref().map(word).transpose()?))?;
+                .prepare_cached(
+                    "INSERT INTO messages (id, conversation, seq, status, dedupe) VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute((
+                    message.id.to_bytes(),
+                    record.number,
+                    place(seq),
+                    status.as_ref().map(word).transpose()?,
+                    self.taking.filter(|(taken, _)| *taken == message.id).map(|(_, key)| key.0),
+                ))?;
             if status.is_some() {
                 record.unfrozen = Some(message.id);
             }

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{
     effects::MESSAGE,
+    keeping,
     mark::Mark,
     rows::{self, parse, place, seq, status},
     writer::Failure,
@@ -144,8 +145,10 @@ pub(super) fn changes(
 ) -> Result<Changes, Failure> {
     let mut taking = Taking::new(take)?;
     let view = connection.unchecked_transaction()?;
+    let retired = keeping::retired_through(&view)?;
     let end: i64 =
         view.prepare_cached("SELECT coalesce(max(position), 0) FROM events")?.query_row([], |row| row.get(0))?;
+    let end = end.max(retired);
     let after = match after {
         Some(text) => mark
             .read(text)
@@ -179,8 +182,7 @@ pub(super) fn changes(
             data.push(change);
         }
     }
-    // Nothing is taken out of the log, so nothing is ever lost.
-    Ok(Changes { data, position: mark.write([position]), more, lost: false })
+    Ok(Changes { data, position: mark.write([position]), more, lost: after < retired })
 }
 
 pub(super) const ALL_CHANGES: &str = "SELECT e.position, e.doc, c.channel, c.doc
@@ -194,10 +196,13 @@ pub(super) const CHANGES_OF_ONE: &str = "SELECT e.position, e.doc, c.channel, c.
 /// The last event of a conversation that stands at or before a position. A conversation's events stand in their order, so the
 /// one is found in the middle of the middle: a long log is not read for its last few.
 fn last_before(connection: &Connection, conversation: i64, position: i64) -> Result<i64, Failure> {
-    let mut low = 0;
-    let mut high: i64 = connection
-        .prepare_cached("SELECT coalesce(max(seq), 0) FROM events WHERE conversation = ?1")?
-        .query_row([conversation], |row| row.get(0))?;
+    let end = |which: &str| {
+        connection
+            .prepare_cached(&format!("SELECT coalesce({which}(seq), 0) FROM events WHERE conversation = ?1"))?
+            .query_row([conversation], |row| row.get::<_, i64>(0))
+    };
+    let mut low = (end("min")? - 1).max(0);
+    let mut high = end("max")?;
     let mut statement =
         connection.prepare_cached("SELECT position FROM events WHERE conversation = ?1 AND seq = ?2")?;
     while low < high {

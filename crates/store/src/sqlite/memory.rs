@@ -123,6 +123,11 @@ impl<K: Copy + Eq + Hash, V> Cache<K, V> {
         self.put(key, value);
     }
 
+    /// As the present transaction took it away.
+    pub(super) fn forget(&mut self, key: K) {
+        self.held.remove(&key);
+    }
+
     fn go_back(&mut self, to: usize) {
         for key in self.changed.drain(to..) {
             self.held.remove(&key);
@@ -157,6 +162,11 @@ impl Records {
     pub(super) fn put_changed(&mut self, record: Record) {
         self.note_thread(&record);
         self.by_id.put_changed(record.conversation.id, record);
+    }
+
+    /// No conversation is found by it any more.
+    pub(super) fn forget_thread(&mut self, thread: &ThreadKey) {
+        self.by_thread.remove(thread);
     }
 
     /// Rows were changed beside the records.

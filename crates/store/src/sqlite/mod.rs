@@ -19,6 +19,7 @@
 mod census;
 mod claims;
 mod effects;
+mod keeping;
 mod lists;
 mod log;
 mod mark;
@@ -46,7 +47,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 use self::{mark::Mark, reader::Reader, room::Space, writer::Writer};
 
 const SCHEMA: &str = include_str!("schema.sql");
-const SCHEMA_VERSION: i64 = 4;
+const SCHEMA_VERSION: i64 = 5;
 /// "FrDk": tells our files from other programs' databases.
 const APPLICATION_ID: i64 = 0x4672_446b;
 const DATABASE: &str = "frontdesk.db";
@@ -247,7 +248,7 @@ fn prepare(connection: &mut Connection, durability: Durability, path: &Path) -> 
         .execute_batch(&format!(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA temp_store = MEMORY;
              PRAGMA cache_size = -4096; PRAGMA busy_timeout = 5000; PRAGMA wal_autocheckpoint = 2000;
-             PRAGMA journal_size_limit = 33554432;"
+             PRAGMA journal_size_limit = 33554432; PRAGMA secure_delete = ON;"
         ))
         .map_err(broken)?;
     if tables == 0 {
@@ -288,6 +289,22 @@ fn store_id(connection: &Connection) -> rusqlite::Result<String> {
     }
     connection.execute("INSERT INTO meta (name, value) VALUES ('store_id', lower(hex(randomblob(16))))", [])?;
     connection.query_row("SELECT value FROM meta WHERE name = 'store_id'", [], |row| row.get(0))
+}
+
+#[async_trait]
+impl Keeping for SqliteStore {
+    async fn retire(&self, retire: Retire) -> Result<Retired, StoreError> {
+        let store_id = self.description.store_id.clone();
+        self.writer.call(move |core| core.retire(&retire, Mark::of(&store_id))).await
+    }
+
+    async fn erase(&self, erase: Erase) -> Result<Erased, StoreError> {
+        self.writer.call(move |core| core.erase(erase)).await
+    }
+
+    async fn erasures(&self) -> Result<Vec<ContactId>, StoreError> {
+        self.reader.read(keeping::erasures).await
+    }
 }
 
 #[async_trait]

@@ -118,6 +118,23 @@ impl LaneState {
         *self = Self { cursor: end, head: end, ..Self::default() };
     }
 
+    /// Whether there may be something to do behind the cursor.
+    pub(super) fn is_behind(&self) -> bool {
+        self.head > self.cursor
+    }
+
+    /// The first event that a replay has still to do with.
+    pub(super) fn first_redone(&self) -> Option<Seq> {
+        self.more.redo.iter().map(|redo| redo.batch_from.unwrap_or(redo.seq)).min()
+    }
+
+    /// An event is no work any more.
+    pub(super) fn forget(&mut self, gone: Seq) {
+        self.more.redo.retain(|redo| redo.seq != gone);
+        self.more.tried.retain(|tried| tried.seq != gone);
+        self.next = None;
+    }
+
     /// Nothing beyond the cursor is for this lane: it is done.
     pub(super) fn found_nothing(&mut self) {
         self.cursor = self.head;

@@ -46,9 +46,10 @@ CREATE TABLE participants (
 ) WITHOUT ROWID;
 
 -- `position` is the order in which everything was logged, over all conversations: the change feed's. `marks`: which lanes
--- the event woke or passed by, whether it brings a message, whether that waits for an answer.
+-- the event woke or passed by, whether it brings a message, whether that waits for an answer. A position never comes again,
+-- though its event was taken away.
 CREATE TABLE events (
-    position INTEGER PRIMARY KEY,
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
     conversation INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     marks INTEGER NOT NULL,
@@ -61,7 +62,8 @@ CREATE TABLE messages (
     id BLOB PRIMARY KEY,
     conversation INTEGER NOT NULL,
     seq INTEGER NOT NULL,
-    status TEXT
+    status TEXT,
+    dedupe BLOB
 ) WITHOUT ROWID;
 
 CREATE TABLE parts (
@@ -72,16 +74,23 @@ CREATE TABLE parts (
     PRIMARY KEY (message, place)
 ) WITHOUT ROWID;
 
+-- `until`, once the message was taken away: when this is forgotten too; `gone`: its conversation's id.
 CREATE TABLE dedupe (
     key BLOB PRIMARY KEY,
     conversation INTEGER NOT NULL,
-    message BLOB NOT NULL
+    message BLOB NOT NULL,
+    until INTEGER,
+    gone BLOB
 ) WITHOUT ROWID;
+CREATE INDEX dedupe_by_end ON dedupe (until) WHERE until IS NOT NULL;
 
 CREATE TABLE contacts (id BLOB PRIMARY KEY, doc TEXT NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE dead_letters (id BLOB PRIMARY KEY, conversation INTEGER NOT NULL, doc TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX dead_letters_by_conversation ON dead_letters (conversation);
+
+-- Contacts that are being erased: which conversation is in hand, and how far.
+CREATE TABLE erasing (contact BLOB PRIMARY KEY, conversation INTEGER, seq INTEGER NOT NULL) WITHOUT ROWID;
 
 -- Requests that a caller may repeat under a key of its own.
 CREATE TABLE requests (

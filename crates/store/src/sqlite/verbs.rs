@@ -56,7 +56,8 @@ impl Core {
             return self.taken_before(inbound.dedupe)?.ok_or_else(gone);
         }
         let end = record.conversation.last_seq;
-        let mut change = Change::new(&self.connection, &mut self.memory.contacts, self.clock.now(), record);
+        let mut change = Change::new(&self.connection, &mut self.memory.contacts, self.clock.now(), record)
+            .taking(inbound.message, inbound.dedupe);
         change.apply(&inbound.effects)?;
         let (_, mut record) = change.finish()?;
         let (conversation, seq) = (record.conversation.id, record.conversation.last_seq);
@@ -76,7 +77,8 @@ impl Core {
         let known = self
             .connection
             .prepare_cached(
-                "SELECT c.id, d.message FROM dedupe d JOIN conversations c ON c.number = d.conversation WHERE d.key = ?1",
+                "SELECT coalesce(d.gone, c.id), d.message
+                 FROM dedupe d LEFT JOIN conversations c ON c.number = d.conversation WHERE d.key = ?1",
             )?
             .query_row([key.0], |row| {
                 let conversation = ConversationId::from_bytes(rows::id_bytes(row, 0)?);
@@ -351,6 +353,7 @@ fn new_conversation(inbound: &CommitInbound) -> Conversation {
         version: Version(0),
         subject: new.subject.clone(),
         participants: Vec::new(),
+        first_seq: Seq::first(),
         last_seq: Seq::ZERO,
         unanswered_from: None,
         answer_by: None,

@@ -43,6 +43,7 @@ pub async fn a_new_conversation_is_as_it_was_named(bench: Bench) {
         version: Version(0),
         subject: Some("An order".into()),
         participants: Vec::new(),
+        first_seq: Seq(1),
         last_seq: Seq(1),
         unanswered_from: None,
         answer_by: None,

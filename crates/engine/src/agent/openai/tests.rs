@@ -35,6 +35,7 @@ fn conversation() -> Conversation {
         version: Version(3),
         subject: None,
         participants: Vec::new(),
+        first_seq: Seq(1),
         last_seq: Seq(9),
         answer_by: None,
         first_answered_at: None,
