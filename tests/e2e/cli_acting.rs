@@ -184,3 +184,25 @@ async fn a_channel_that_took_no_more_sends_again_once_it_is_resumed() {
     assert_eq!(out, "shop sends again; what waited goes out now\n");
     world.settled(&id, "sent").await;
 }
+
+#[tokio::test]
+async fn somebody_is_erased_once_it_is_said_that_it_is_meant() {
+    let world = World::that_echoes().await;
+    let _daemon = world.start().await;
+    let id = world.say("t", "1", "my card is 4111").await;
+    world.settled(&id, "sent").await;
+    let contact = world.messages(&id).await[0]["author"]["id"].as_str().unwrap().to_owned();
+    let said = world.cli(&["contact", "erase", &contact]).await.refused(2);
+    assert!(said.contains("gone for good") && said.contains("--yes"), "{said}");
+    assert!(!world.messages(&id).await.is_empty());
+    assert_eq!(world.cli(&["contact", "erase", &contact, "--yes"]).await.fine(), "erased\n");
+    assert!(world.messages(&id).await.is_empty());
+    let log = world.get(&format!("/v1/conversations/{id}/events")).await;
+    assert!(!log.to_string().contains("4111"), "{log}");
+    assert_eq!(log["data"][0]["type"], "message.deleted");
+    let said = world.cli(&["contact", "erase", &contact, "--yes"]).await.refused(1);
+    assert!(said.contains("there is no contact"), "{said}");
+    let again = world.say("t", "2", "hello").await;
+    assert_ne!(again, id, "the thread begins anew");
+    world.settled(&again, "sent").await;
+}

@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use frontdesk_model::{
     Append, Applied, ChannelName, Contact, ContactId, Conversation, ConversationFilter, ConversationId, DeadLetter,
-    DeadLetterEnd, DeadLetterId, DeliveryStatus, Effect, Event, EventId, Guard, Lane, MessageId, MessageRecord, Once,
-    Owner, Page, PageRequest, PartState, Requeue, Room, Seq, Slice, Status, StoreError, Take, Timestamp, Version,
+    DeadLetterEnd, DeadLetterId, DeliveryStatus, Effect, Erased, Event, EventId, Guard, Lane, MessageId, MessageRecord,
+    Once, Owner, Page, PageRequest, PartState, Requeue, Room, Seq, Slice, Status, StoreError, Take, Timestamp, Version,
     Waiting,
 };
 
 use crate::{
     feed::Feed,
-    measure,
+    keeper, measure,
     reply::{Reply, check_snooze},
     rules::{self, Answers, Voice},
     runtime::Shared,
@@ -78,6 +78,17 @@ pub struct Repeat {
     pub fingerprint: [u8; 32],
 }
 
+/// How far an erasure has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Erasure {
+    /// Nothing of the contact is left.
+    Done,
+    /// It goes on by itself.
+    GoesOn,
+}
+
+/// Who asks for an erasure waits so long for its end.
+const ERASE_FOR: Duration = Duration::from_secs(5);
 /// How long the first answer is kept for a repeat.
 const REPEATS_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// A list's answer holds no further row once it has so many bytes.
@@ -229,6 +240,23 @@ impl Desk {
     /// It does not exist, or the store is not there.
     pub async fn contact(&self, id: ContactId) -> Result<Contact, DeskError> {
         self.shared.store.contact(id).await?.ok_or(DeskError::NotFound("contact"))
+    }
+
+    /// Erases a contact: what was said with them becomes a bare place in its log. Returns once that is done, or after some seconds
+    /// with what is left still to go: it goes on by itself, also after a restart.
+    ///
+    /// # Errors
+    /// There is no such contact, or the store is not there. Asked again, it goes on.
+    pub async fn erase_contact(&self, id: ContactId) -> Result<Erasure, DeskError> {
+        let begun = self.shared.clock.boot();
+        let mut step = keeper::step(&self.shared, id).await?;
+        if step == Erased::NotFound {
+            return Err(DeskError::NotFound("contact"));
+        }
+        while step == Erased::More && self.shared.clock.boot().saturating_sub(begun) < ERASE_FOR {
+            step = keeper::step(&self.shared, id).await?;
+        }
+        Ok(if step == Erased::More { Erasure::GoesOn } else { Erasure::Done })
     }
 
     /// Says something in a conversation. Returns once it is stored; delivery follows. A request that comes again with the

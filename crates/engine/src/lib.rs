@@ -14,6 +14,7 @@ mod desk;
 mod feed;
 mod health;
 mod inbox;
+mod keeper;
 mod keys;
 mod lane;
 mod measure;
@@ -26,7 +27,7 @@ mod timers;
 mod wire;
 
 pub use agent::openai::answer::{ChatAnswer, ChatTrouble, read_chat_answer};
-pub use desk::{Change, Desk, DeskError, Readiness, Repeat, Replied, RepliedMessage, Speaker};
+pub use desk::{Change, Desk, DeskError, Erasure, Readiness, Repeat, Replied, RepliedMessage, Speaker};
 pub use feed::{Feed, FeedBatch, FeedItem};
 pub use options::{AgentOptions, ConnectedChannel, EngineOptions, OpenAiOptions, Protocol};
 pub use reply::{Action, BadReply, Reply, ReplyMessage, nearest, parse_reply};

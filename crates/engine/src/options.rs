@@ -13,6 +13,8 @@ pub struct EngineOptions {
     pub agent: Option<AgentOptions>,
     /// Every channel.
     pub channels: Vec<ConnectedChannel>,
+    /// What is older is taken out of the store, in passes an hour apart. `None`: everything is kept.
+    pub retention: Option<Duration>,
 }
 
 /// The one agent endpoint.

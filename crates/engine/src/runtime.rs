@@ -20,6 +20,7 @@ use crate::{
     delivery::{ChannelGate, DeliveryWork},
     desk::Desk,
     inbox::ChannelInbox,
+    keeper,
     keys::{Ids, Keys},
     lane::Worker,
     measure,
@@ -271,6 +272,7 @@ impl Engine {
         };
         engine.reconfigure(options).await?;
         engine.housekeeping.spawn(timers::run(Arc::clone(&engine.shared)));
+        engine.housekeeping.spawn(keeper::run(Arc::clone(&engine.shared)));
         engine.housekeeping.spawn(measure::census(Arc::clone(&engine.shared)));
         Ok(engine)
     }

@@ -58,6 +58,8 @@ enum Command {
     /// What was given up: list it, try it anew, drop it
     #[command(visible_alias = "dead-letter", long_about = help::DEAD_LETTERS, after_long_help = help::AFTER_DEAD_LETTERS)]
     DeadLetters(cli::dead_letters::Arguments),
+    /// Erase what there is about somebody
+    Contact(cli::contact::Arguments),
     /// Go on with a channel that was stopped
     Channel(cli::resume::ChannelArguments),
     /// Go on with an agent that was stopped
@@ -90,6 +92,7 @@ fn main() -> ExitCode {
         Some(Command::Send(arguments)) => call.wait(cli::send::run(&call, &arguments)),
         Some(Command::Conversations(arguments)) => call.wait(cli::conversations::run(&call, &arguments)),
         Some(Command::DeadLetters(arguments)) => call.wait(cli::dead_letters::run(&call, &arguments)),
+        Some(Command::Contact(arguments)) => call.wait(cli::contact::run(&call, &arguments)),
         Some(Command::Channel(arguments)) => call.wait(cli::resume::channel(&call, &arguments)),
         Some(Command::Agent(arguments)) => call.wait(cli::resume::agent(&call, &arguments)),
         Some(Command::Openapi) => openapi(&call),

@@ -100,7 +100,7 @@ async fn live(config: Config) -> Result<Ended> {
     let engine = Engine::start(
         Arc::clone(&store),
         Arc::clone(&clock),
-        EngineOptions { public_url: public_url.clone(), agent: agent(&config, &keys), channels: channels.connected() },
+        engine_options(&config, &keys, &channels, public_url.clone()),
     )
     .await
     .context("the engine cannot be started")?;
@@ -169,6 +169,15 @@ fn tell_the_supervisor(daemon: &Daemon) -> JoinSet<()> {
     telling.spawn(notify::keep_telling(daemon.engine.desk(), Arc::clone(&daemon.clock)));
     telling.spawn(notify::watchdog(daemon.engine.desk()));
     telling
+}
+
+fn engine_options(config: &Config, keys: &Keys, channels: &Channels, public_url: String) -> EngineOptions {
+    EngineOptions {
+        public_url,
+        agent: agent(config, keys),
+        channels: channels.connected(),
+        retention: config.store.retention,
+    }
 }
 
 fn http_options(config: &Config, keys: &Keys, figures: Option<&Render>) -> HttpOptions {

@@ -2,11 +2,13 @@
 
 use axum::{
     extract::{Request, State},
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
-use frontdesk_engine::{ContactView, DeskError, Replied};
+use frontdesk_engine::{ContactView, DeskError, Erasure, Replied};
 use frontdesk_model::{ContactId, ConversationFilter, PageRequest};
 use http::{HeaderMap, StatusCode, Uri};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     Scope,
@@ -21,13 +23,23 @@ use crate::{
 
 const READERS: &[Scope] = &[Scope::Agent, Scope::Desk];
 
-pub(crate) fn endpoints() -> [Endpoint; 2] {
+pub(crate) fn endpoints() -> [Endpoint; 3] {
     [
         Endpoint::get("/v1/contacts/{id}", "getContact", one)
             .about("Reads a contact", "A token that is held to channels sees those who wrote on one of them.")
             .open_to(Who::Scopes(READERS))
             .answers::<ContactView<'_>>(StatusCode::OK, "The contact.")
             .fails(&[ProblemKind::NotFound, ProblemKind::Unavailable]),
+        Endpoint::delete("/v1/contacts/{id}", "eraseContact", erase)
+            .about(
+                "Erases a contact",
+                "Their conversations are emptied, what the other side said in them included; where others take part, what this \
+                 contact wrote is. Of each message its place in the log is left (`message.deleted`). There is no way back.",
+            )
+            .open_to(Who::Scopes(&[Scope::Admin]))
+            .answers_empty("Nothing of the contact is left.")
+            .answers::<ErasingView>(StatusCode::ACCEPTED, "There is much; it goes on by itself, also after a restart.")
+            .fails(&[ProblemKind::NotFound, ProblemKind::InvalidRequest, ProblemKind::Unavailable]),
         replies::described(
             Endpoint::post("/v1/contacts/{id}/messages", "replyToContact", reply)
                 .about(
@@ -55,6 +67,36 @@ pub(crate) async fn one(
     guard(&api, access, id).await?;
     let contact = api.desk.contact(id).await?;
     Ok(json(StatusCode::OK, &ContactView::from(&contact)))
+}
+
+/// A contact whose erasure goes on.
+#[derive(Serialize, ToSchema)]
+struct ErasingView {
+    id: ContactId,
+}
+
+/// `DELETE /v1/contacts/{id}`
+pub(crate) async fn erase(
+    State(api): State<SharedApi>,
+    path: PathParams,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let access = api.caller(&headers, &[Scope::Admin])?;
+    query::none(uri.query())?;
+    if access.channels().is_some() {
+        return Err(Problem::new(
+            ProblemKind::Forbidden,
+            "a contact is erased on all channels at once, so it takes an admin token that is not held to channels",
+        ));
+    }
+    let id = path_id(&path)?;
+    let erasure = api.desk.erase_contact(id).await?;
+    tracing::info!(contact = %id, by = %access.by(), "a contact is erased");
+    Ok(match erasure {
+        Erasure::Done => StatusCode::NO_CONTENT.into_response(),
+        Erasure::GoesOn => json(StatusCode::ACCEPTED, &ErasingView { id }),
+    })
 }
 
 /// `POST /v1/contacts/{id}/messages`

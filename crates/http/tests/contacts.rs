@@ -87,3 +87,28 @@ async fn conversations_are_found_by_their_contact() {
     assert_eq!(listed["data"][0]["id"], json!(shop));
     assert_eq!(world.get(&path, ANNEX).await.json["data"], json!([]));
 }
+
+#[tokio::test]
+async fn an_erased_contact_leaves_bare_places_in_the_log() {
+    let world = World::new().await;
+    let id = world.write("shop", "order-77", "My card is 4111").await;
+    let contact = contact(&world, &id).await;
+    let path = format!("/v1/contacts/{contact}");
+    for (token, slug) in [(AGENT, "forbidden"), (DESK, "forbidden"), (ANNEX, "forbidden")] {
+        let refused = world.ask("DELETE", &path, token, None).await;
+        assert_eq!((refused.status, refused.slug()), (403, slug), "{token}");
+    }
+    assert_eq!(world.ask("DELETE", &path, ADMIN, None).await.status, 204);
+    let again = world.ask("DELETE", &path, ADMIN, None).await;
+    assert_eq!((again.status, again.slug()), (404, "not-found"));
+    assert_eq!(world.get(&path, ADMIN).await.status, 404);
+    let events = world.get(&format!("/v1/conversations/{id}/events"), ADMIN).await;
+    assert!(!events.json.to_string().contains("4111"), "{}", events.json);
+    let first = &events.json["data"][0];
+    assert_eq!((&first["type"], &first["seq"]), (&json!("message.deleted"), &json!(1)));
+    assert!(first["data"]["deleted"]["message_id"].as_str().unwrap().starts_with("msg_"));
+    let left = world.get(&format!("/v1/conversations/{id}"), ADMIN).await.json;
+    assert_eq!(left["status"], "resolved");
+    let messages = world.get(&format!("/v1/conversations/{id}/messages"), ADMIN).await.json;
+    assert_eq!(messages["data"], json!([]));
+}

@@ -24,8 +24,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AccountId, Attention, Batch, ChannelName, ClaimId, Contact, ContactId, Conversation, ConversationId, DeadLetterId,
-    DedupeKey, DeliveryStatus, Event, EventBody, EventId, FrozenPart, KindName, Message, MessageId, OperationId, Owner,
-    Secret, Seq, Status, ThreadKey, Timestamp, Version,
+    DedupeKey, DeliveryStatus, Event, EventBody, EventId, FrozenPart, Keeping, KindName, Message, MessageId,
+    OperationId, Owner, Secret, Seq, Status, ThreadKey, Timestamp, Version,
 };
 
 /// A conversation store.
@@ -124,6 +124,11 @@ pub trait Store: Send + Sync {
 
     /// What this store is and what it can lose, for the start-up lines.
     fn describe(&self) -> StoreDescription;
+
+    /// How things leave it; `None`: nothing ever does.
+    fn keeping(&self) -> Option<&dyn Keeping> {
+        None
+    }
 
     /// Finishes what was handed in, writes everything down and lets go of the files. Every call after it fails.
     async fn close(&self) -> Result<(), StoreError>;

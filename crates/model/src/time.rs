@@ -41,6 +41,13 @@ impl Timestamp {
         Self::from_millis(self.0.saturating_add(millis))
     }
 
+    /// The moment `earlier` before this one, at the earliest the epoch.
+    #[must_use]
+    pub fn minus(self, earlier: Duration) -> Self {
+        let millis = i64::try_from(earlier.as_millis()).unwrap_or(i64::MAX);
+        Self::from_millis(self.0.saturating_sub(millis))
+    }
+
     /// How long ago `earlier` was; zero when it lies in the future.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

@@ -7,7 +7,7 @@ use frontdesk_model::*;
 use frontdesk_store::{Durability, OpenError, SqliteOptions, SqliteStore};
 use frontdesk_testkit::{
     clock::TestClock,
-    store_suite::{Bench, LEASE},
+    store_suite::{self, Bench, LEASE},
 };
 use rusqlite::Connection;
 
@@ -261,4 +261,28 @@ async fn everything_is_stored_in_these_forms() {
         shown.push_str(&format!("\n\n== {table}\n{}", texts(&format!("SELECT {columns} FROM {table}")).join("\n")));
     }
     insta::assert_snapshot!(shown);
+}
+
+#[tokio::test]
+async fn what_is_erased_stands_in_no_file_any_more() {
+    const SAID: &[u8] = b"my card is 4111 1111";
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let bench = bench(folder.path(), &clock);
+    let mut inbound = bench.inbound(&store_suite::thread("order-77"));
+    for effect in &mut inbound.effects {
+        if let Effect::Append { body: EventBody::MessageCreated { message }, .. } = effect {
+            message.content = Content::Text(String::from_utf8(SAID.to_vec()).unwrap());
+        }
+    }
+    bench.store.commit_inbound(inbound).await.unwrap();
+    let holds = || {
+        let files = fs::read_dir(folder.path()).unwrap().map(|file| fs::read(file.unwrap().path()).unwrap());
+        files.into_iter().any(|bytes| bytes.windows(SAID.len()).any(|window| window == SAID))
+    };
+    assert!(holds());
+    let contact = store_suite::contact(1).id;
+    let step = Erase { contact, known_for_millis: 0, events: 10 };
+    while bench.keeping().erase(step).await.unwrap() == Erased::More {}
+    bench.store.close().await.unwrap();
+    assert!(!holds());
 }

@@ -10,8 +10,8 @@ async fn open() -> Bench {
     let clock = TestClock::new("2026-01-05T10:00:00Z".parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let options = SqliteOptions { min_free: 0, ..SqliteOptions::default() };
-    let store = Arc::new(SqliteStore::open(folder.path(), options, Arc::new(clock.clone())).unwrap());
-    Bench::new(store.clone(), clock, folder).forgetting(store)
+    let store = SqliteStore::open(folder.path(), options, Arc::new(clock.clone())).unwrap();
+    Bench::new(Arc::new(store), clock, folder)
 }
 
 frontdesk_testkit::store_suite!(open);

@@ -55,7 +55,6 @@ pub struct Bench {
     pub store: Arc<dyn Store>,
     /// Its clock.
     pub clock: TestClock,
-    keeping: Option<Arc<dyn Keeping>>,
     made: AtomicU64,
     _keep: Box<dyn Any + Send + Sync>,
 }
@@ -63,18 +62,12 @@ pub struct Bench {
 impl Bench {
     /// `keep` lives as long as the bench: a folder, a server.
     pub fn new(store: Arc<dyn Store>, clock: TestClock, keep: impl Any + Send + Sync) -> Self {
-        Self { store, clock, keeping: None, made: AtomicU64::new(1), _keep: Box::new(keep) }
-    }
-
-    /// With the same store's other side, for the claims about what leaves it.
-    #[must_use]
-    pub fn forgetting(self, keeping: Arc<dyn Keeping>) -> Self {
-        Self { keeping: Some(keeping), ..self }
+        Self { store, clock, made: AtomicU64::new(1), _keep: Box::new(keep) }
     }
 
     /// How things leave the store.
     pub fn keeping(&self) -> &dyn Keeping {
-        self.keeping.as_deref().expect("the bench was made with Bench::forgetting")
+        self.store.keeping().expect("things leave this store")
     }
 
     fn entropy(&self) -> [u8; 9] {
@@ -438,8 +431,7 @@ macro_rules! store_suite {
     };
 }
 
-/// Makes each claim about what leaves a store a test, like [`store_suite!`](crate::store_suite!), on benches made with
-/// [`Bench::forgetting`].
+/// Makes each claim about what leaves a store a test, like [`store_suite!`](crate::store_suite!).
 #[macro_export]
 macro_rules! keeping_suite {
     ($open:path) => {

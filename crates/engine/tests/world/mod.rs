@@ -18,6 +18,8 @@ use frontdesk_store::{SqliteOptions, SqliteStore};
 use frontdesk_testkit::clock::TestClock;
 use tokio::sync::Notify;
 
+/// How long a test's engine keeps what was said.
+pub const RETENTION: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// A channel whose outcomes the test decides, one after the other; without any left, everything is sent.
@@ -273,7 +275,12 @@ async fn start(
         account: "shop".parse().unwrap(),
         adapter: channel.clone(),
     };
-    let options = EngineOptions { public_url: "https://desk.example.com".into(), agent, channels: vec![connected] };
+    let options = EngineOptions {
+        public_url: "https://desk.example.com".into(),
+        agent,
+        channels: vec![connected],
+        retention: Some(RETENTION),
+    };
     Engine::start(store.clone(), clock.clone(), options).await.unwrap()
 }
 

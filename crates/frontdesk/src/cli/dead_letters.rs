@@ -1,10 +1,6 @@
 //! `frontdesk dead-letters`: what was given up, to be tried anew or dropped.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    io::{IsTerminal as _, Write as _},
-};
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde_json::{Value, json};
 
@@ -13,7 +9,7 @@ use super::{
     daemon::{Ask, Daemon, piece, read},
     forms::DeadLetter,
     pages::Paging,
-    screen::{Paint, note},
+    screen::{Paint, agreed, note},
     table::{Cell, Table},
     times::{ago, moment, now},
     words,
@@ -87,7 +83,15 @@ pub async fn run(call: &Call, arguments: &Arguments) -> Result<(), Failure> {
         }
         Command::Drop { which, yes } => {
             let ids = which.ids(&daemon).await?;
-            if !yes && !ids.is_empty() && !agreed(ids.len())? {
+            let what = if let [_] = ids.as_slice() {
+                "this dead letter".to_owned()
+            } else {
+                format!("these {} dead letters", ids.len())
+            };
+            if !yes
+                && !ids.is_empty()
+                && !agreed("what is dropped is gone for good", &format!("Drop {what} for good?"))?
+            {
                 return Err(Failure::failed("nothing was dropped"));
             }
             each(call, &daemon, &ids, "dropped", |id| Ask::delete(format!("{PATH}/{}", piece(id)))).await
@@ -222,18 +226,4 @@ async fn each(
         _ if call.json => Err(Failure::Unwell),
         number => Err(Failure::failed(format!("{number} could not be {done}"))),
     }
-}
-
-/// Asks, where there is somebody to ask.
-fn agreed(number: usize) -> Result<bool, Failure> {
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(Failure::wrong("what is dropped is gone for good, and there is no terminal to ask on")
-            .mend("add --yes if it is meant"));
-    }
-    let what = if number == 1 { "this dead letter".to_owned() } else { format!("these {number} dead letters") };
-    let _ = write!(std::io::stderr(), "Drop {what} for good? [y/N] ");
-    let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    read.map_err(|error| Failure::failed(format!("the answer cannot be read: {error}")))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

@@ -7,6 +7,7 @@
 //!
 //! Exit codes: 0 fine, 1 failed, 2 wrong usage or configuration. A reader that goes away (`| head`) ends a command quietly.
 
+pub mod contact;
 pub mod conversations;
 mod daemon;
 pub mod dead_letters;

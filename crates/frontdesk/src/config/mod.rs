@@ -84,6 +84,8 @@ pub struct Store {
     pub durability: Durability,
     /// Nothing new is taken when the disk has less left, in bytes.
     pub min_free: u64,
+    /// What is older is not kept: at least a day.
+    pub retention: Option<Duration>,
 }
 
 /// The one agent endpoint.

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use frontdesk_http::{Network, Scope, TokenGrant};
@@ -24,6 +25,7 @@ pub(super) const TABLES: [&str; 5] = ["agent", "channels", "server", "store", "t
 const LISTEN: &str = "127.0.0.1:8080";
 const STORE_URL: &str = "sqlite:./data";
 const MIN_FREE: u64 = 256_000_000;
+const RETENTION_LEAST: Duration = Duration::from_secs(24 * 60 * 60);
 /// Shorter ones can be guessed.
 const TOKEN_LETTERS: usize = 16;
 
@@ -55,6 +57,7 @@ pub(super) const STORE: &[Key] = &[
     optional("url", Shape::Text, "where everything is kept"),
     optional("durability", Shape::Choice(&["strict", "relaxed"]), "what a power cut may take"),
     optional("min_free", Shape::Size, "nothing new is taken when the disk has less left"),
+    optional("retention", Shape::Span, "what is older is not kept"),
 ];
 
 pub(super) fn problem(key: &'static str, what: &str, mend: impl Into<String>) -> Problem {
@@ -164,8 +167,14 @@ pub(super) fn store(checker: &mut Checker<'_>, node: Option<&Node>) -> Option<St
         _ => Durability::Strict,
     };
     let min_free = table.settings.number("min_free").unwrap_or(MIN_FREE);
+    let retention = table.settings.span("retention");
+    if retention.is_some_and(|retention| retention < RETENTION_LEAST) {
+        let what = "conversations would be gone within a day";
+        let mend = "write a span of at least \"1 day\", such as \"400 days\"; leave it out to keep everything";
+        checker.complain(Severity::Error, &mut table, problem("retention", what, mend));
+    }
     match folder {
-        Ok(folder) => Some(Store { folder, durability, min_free }),
+        Ok(folder) => Some(Store { folder, durability, min_free, retention }),
         Err(Wrong { what, mend }) => {
             checker.complain(Severity::Error, &mut table, Problem { key: "url", what, mend });
             None

@@ -2,20 +2,20 @@
 //!
 //! The file and its secrets are read anew and checked as at a start. If anything is wrong, everything goes on as it was, and
 //! every mistake is named. Else a channel whose settings are the same keeps its adapter, its receiver and its connections;
-//! the others are made, replaced or taken away; tokens and the agent are replaced; requests in flight end as they
+//! the others are made, replaced or taken away; tokens, the agent and the retention are replaced; requests in flight end as they
 //! began. What the store's folder and the listeners are is settled at the start: a change there is named, and waits
 //! for a restart.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use frontdesk_engine::{ConnectedChannel, Engine, EngineOptions};
+use frontdesk_engine::{ConnectedChannel, Engine};
 use frontdesk_model::{ChannelName, Clock, Settings};
 use tokio::task::AbortHandle;
 
-use super::{Daemon, agent, http_options, mounted};
+use super::{Daemon, engine_options, http_options, mounted};
 use crate::{
-    config::{Config, Environment, Finding, Place, Refused, Server, Severity},
+    config::{Config, Environment, Finding, Place, Refused, Server, Severity, Store},
     keys, notify, registry,
 };
 
@@ -155,11 +155,12 @@ impl Daemon {
         // What cannot change counts as it was, for the keys in the store's folder and for the next reload.
         let Config { server, store, .. } = &self.config;
         let server = Server { listen: server.listen, admin_listen: server.admin_listen, ..read.server };
-        let config = Config { server, store: store.clone(), ..read };
+        let store = Store { retention: read.store.retention, ..store.clone() };
+        let config = Config { server, store, ..read };
         let keys = keys::provide(&config).context("a key could not be made")?;
         let (channels, difference) = self.channels.changed_to(&config, &self.clock)?;
         let public_url = config.server.public_url.clone().unwrap_or_else(|| self.own_url.clone());
-        let options = EngineOptions { public_url, agent: agent(&config, &keys), channels: channels.connected() };
+        let options = engine_options(&config, &keys, &channels, public_url);
         self.engine.reconfigure(options).await?;
         // From here on nothing fails.
         self.channels.become_these(channels);
@@ -184,7 +185,7 @@ impl Daemon {
         let waiting = [
             ("server.listen", before.server.listen != after.server.listen),
             ("server.admin_listen", before.server.admin_listen != after.server.admin_listen),
-            ("store", before.store != after.store),
+            ("store", before.store != Store { retention: before.store.retention, ..after.store.clone() }),
         ];
         for (key, _) in waiting.into_iter().filter(|(_, changed)| *changed) {
             tracing::warn!(key, "this change waits for a restart of the daemon");

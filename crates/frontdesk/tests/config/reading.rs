@@ -50,6 +50,7 @@ scopes = ["admin"]
 url = "sqlite:///var/lib/x"
 durability = "relaxed"
 min_free = "1 GiB"
+retention = "400 days"
 [agent]
 url = "http://127.0.0.1:8081/"
 protocol = "frontdesk"
@@ -85,6 +86,7 @@ mode = "push"
     assert_eq!(config.tokens[2].channels, None);
     assert_eq!(config.store.folder, PathBuf::from("/var/lib/x"));
     assert_eq!((config.store.durability, config.store.min_free), (Durability::Relaxed, 1 << 30));
+    assert_eq!(config.store.retention, Some(Duration::from_secs(400 * 24 * 60 * 60)));
     let agent = config.agent.unwrap();
     assert_eq!(agent.url.as_str(), "http://127.0.0.1:8081/");
     assert_eq!((agent.timeout, agent.history, agent.concurrency), (Duration::from_secs(600), 0, 4096));
@@ -212,6 +214,8 @@ fn each_mistake_is_named_at_its_line() {
         ("[store]\nurl = \"sqlite:\"\n", &["2 [store] url: no folder"]),
         ("[store]\ndurability = \"strickt\"\n", &["2 [store] durability: unknown word; did you mean \"strict\"?"]),
         ("[store]\nmin_free = -1\n", &["2 [store] min_free: below zero"]),
+        ("[store]\nretention = \"12 h\"\n", &["2 [store] retention: conversations would be gone within a day"]),
+        ("[store]\nretention = \"for ever\"\n", &["2 [store] retention: not a span of time"]),
         ("[store]\nmin_free = \"1 mb\"\n", &["2 [store] min_free: not a size"]),
         ("[store]\nmin_free = 1.5\n", &["2 [store] min_free: a fraction stands where a size belongs"]),
         ("[store]\nmin_free = 2026-01-05\n", &["2 [store] min_free: a date or time stands where a size belongs"]),

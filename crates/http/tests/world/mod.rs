@@ -112,8 +112,12 @@ impl World {
             account: name.parse().unwrap(),
             adapter: Arc::new(booth.clone()),
         });
-        let options =
-            EngineOptions { public_url: "https://desk.example.com".into(), agent, channels: channels.to_vec() };
+        let options = EngineOptions {
+            public_url: "https://desk.example.com".into(),
+            agent,
+            channels: channels.to_vec(),
+            retention: None,
+        };
         let engine = Engine::start(Arc::new(store), Arc::new(WallClock), options).await.unwrap();
         let mounted = channels.map(|channel| MountedChannel {
             routes: channel.adapter.routes(engine.inbox(&channel.name).unwrap()),

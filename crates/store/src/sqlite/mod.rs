@@ -440,6 +440,10 @@ impl Store for SqliteStore {
         self.description.clone()
     }
 
+    fn keeping(&self) -> Option<&dyn Keeping> {
+        Some(self)
+    }
+
     async fn close(&self) -> Result<(), StoreError> {
         // The reader first: the connection that closes last tidies the log of writes away.
         self.reader.close();
