@@ -31,7 +31,8 @@ use crate::{
 /// A conversation store.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Takes one inbound message, atomically: known `dedupe`: nothing changes and the first answer is repeated;
+    /// Takes one inbound message, atomically: known `dedupe`: nothing changes and the first answer is repeated (a message is of one
+    /// thread, every time it comes: its key is looked for in the thread's partition, and need not be found from another);
     /// else finds the thread's conversation or makes one of `new`, then applies `effects` to it, then claims as `claim` asks.
     /// Two calls for one thread are carried out one after the other.
     async fn commit_inbound(&self, inbound: CommitInbound) -> Result<Committed, StoreError>;

@@ -1,7 +1,10 @@
 //! The conversation model on disk, behind [`frontdesk_model::Store`].
 //!
-//! SQLite is the embedded store: one folder, one process. See [`sqlite`](SqliteStore) for how it keeps its promises.
+//! SQLite is the embedded store: one folder, one process. See [`sqlite`](SqliteStore) for how it keeps its promises. Redis is the
+//! shared one: a server or a cluster, and any number of daemons ([`RedisStore`]).
 
+mod redis;
 mod sqlite;
 
+pub use redis::{Place, RedisOpenError, RedisOptions, RedisStore, TimeSource};
 pub use sqlite::{Durability, OpenError, SqliteOptions, SqliteStore};

@@ -265,6 +265,16 @@ pub fn thread(name: &str) -> ThreadKey {
     ThreadKey { kind: "webhook".parse().unwrap(), account: "shop".parse().unwrap(), thread: name.parse().unwrap() }
 }
 
+/// Threads that all lie in the partition of the first, which is `order-77`.
+pub fn neighbours(count: usize) -> Vec<ThreadKey> {
+    let partition = Partition::of(&thread("order-77"));
+    (77..)
+        .map(|number| thread(&format!("order-{number}")))
+        .filter(|key| Partition::of(key) == partition)
+        .take(count)
+        .collect()
+}
+
 /// One of the suite's contacts.
 pub fn contact(number: u8) -> Contact {
     Contact { id: ContactId::from_bytes([number; 16]), name: Some("Ada".into()), locale: None, identities: Vec::new() }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use frontdesk_model::*;
 use tokio::task::JoinSet;
 
-use super::{Bench, contact, thread};
+use super::{Bench, contact, neighbours, thread};
 
 /// The log is the messages in the order in which they were taken.
 pub async fn a_thread_is_one_conversation_with_its_messages_in_order(bench: Bench) {
@@ -56,10 +56,10 @@ pub async fn a_new_conversation_is_as_it_was_named(bench: Bench) {
     assert_eq!(bench.conversation(new.id).await, expected);
 }
 
-/// Though everything else of the call differs.
+/// Though everything else of the call differs, but for the partition.
 pub async fn a_known_message_changes_nothing_and_repeats_the_first_answer(bench: Bench) {
     let first = bench.inbound(&thread("order-77"));
-    let again = CommitInbound { dedupe: first.dedupe, ..bench.inbound(&thread("order-78")) };
+    let again = CommitInbound { dedupe: first.dedupe, ..bench.inbound(&neighbours(2)[1]) };
     let message = first.message;
     let Committed::New { conversation, .. } = bench.store.commit_inbound(first).await.unwrap() else { panic!() };
     let before = bench.conversation(conversation).await;

@@ -1,0 +1,82 @@
+//! Whether Redis has memory for new work. Looked at in the background, so that asking costs nothing.
+
+use std::sync::{PoisonError, RwLock};
+
+use frontdesk_model::Room;
+
+/// New work is refused when this many hundredths of maxmemory are used.
+const FULL_AT: u64 = 90;
+
+/// What the last look found.
+pub(super) struct Space {
+    room: RwLock<Room>,
+}
+
+/// What one server says of its memory, in bytes. `most`: its maxmemory, 0 for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Memory {
+    pub(super) used: u64,
+    pub(super) most: u64,
+}
+
+impl Memory {
+    /// From the answer to `INFO memory`.
+    pub(super) fn read(info: &str) -> Option<Self> {
+        Some(Self { used: field(info, "used_memory")?.parse().ok()?, most: field(info, "maxmemory")?.parse().ok()? })
+    }
+
+    fn is_low(self) -> bool {
+        self.most > 0 && self.used / FULL_AT >= self.most / 100
+    }
+}
+
+/// The value of a name in an answer to `INFO`.
+pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+impl Space {
+    pub(super) fn new() -> Self {
+        Self { room: RwLock::new(Room::Enough) }
+    }
+
+    pub(super) fn room(&self) -> Room {
+        self.room.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The servers' memory, just looked at. The fullest counts.
+    pub(super) fn note(&self, servers: &[Memory]) {
+        let low = servers.iter().filter(|memory| memory.is_low()).max_by_key(|memory| memory.used);
+        let room = match low {
+            Some(Memory { used, most }) => Room::Low(format!(
+                "Redis uses {} of the {} MB that it may (maxmemory); new messages are taken again below {FULL_AT} %",
+                used / 1_000_000,
+                most / 1_000_000
+            )),
+            None => Room::Enough,
+        };
+        *self.room.write().unwrap_or_else(PoisonError::into_inner) = room;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nine_tenths_of_the_memory_are_the_bound() {
+        let space = Space::new();
+        let memory = |used, most| Memory { used, most };
+        for (used, most, enough) in [(1, 0, true), (899, 1000, true), (901, 1000, false), (1_000_000_000, 0, true)] {
+            space.note(&[memory(1_000_000, 100_000_000), memory(used * 1_000_000, most * 1_000_000)]);
+            assert_eq!(space.room() == Room::Enough, enough, "{used} of {most}");
+        }
+    }
+
+    #[test]
+    fn info_is_read_by_its_names() {
+        let info = "# Memory\r\nused_memory:1048576\r\nused_memory_human:1.00M\r\nmaxmemory:0\r\n";
+        assert_eq!(Memory::read(info), Some(Memory { used: 1_048_576, most: 0 }));
+        assert_eq!(field(info, "absent"), None);
+    }
+}

@@ -1,0 +1,108 @@
+//! A way to a server that can be cut at a chosen moment.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+/// What is lost with the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lose {
+    /// The call: the server never hears it.
+    Call,
+    /// The answer: the server has carried the call out.
+    Answer,
+}
+
+struct Cut {
+    mark: Vec<u8>,
+    passing: u32,
+    lose: Lose,
+}
+
+/// Forwards to a server on 127.0.0.1.
+pub(crate) struct Proxy {
+    port: u16,
+    cut: Arc<Mutex<Option<Cut>>>,
+}
+
+impl Proxy {
+    pub(crate) fn to(port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let own = listener.local_addr().unwrap().port();
+        let cut = Arc::new(Mutex::new(None));
+        let armed = Arc::clone(&cut);
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+                forward(&client, &server, &armed);
+            }
+        });
+        Self { port: own, cut }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    /// Cuts the connection at the call that holds these bytes, the first after `passing` others that do.
+    pub(crate) fn cut_at(&self, mark: impl AsRef<[u8]>, passing: u32, lose: Lose) {
+        *self.cut.lock().unwrap() = Some(Cut { mark: mark.as_ref().to_vec(), passing, lose });
+    }
+
+    /// Whether the cut that was asked for has come.
+    pub(crate) fn has_cut(&self) -> bool {
+        self.cut.lock().unwrap().is_none()
+    }
+}
+
+fn forward(client: &TcpStream, server: &TcpStream, armed: &Arc<Mutex<Option<Cut>>>) {
+    let lost = Arc::new(Mutex::new(false));
+    let close = |a: &TcpStream, b: &TcpStream| {
+        let _ = (a.shutdown(Shutdown::Both), b.shutdown(Shutdown::Both));
+    };
+    let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+    let (armed, answer_lost) = (Arc::clone(armed), Arc::clone(&lost));
+    thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 20];
+        while let Ok(read @ 1..) = from.read(&mut buffer) {
+            match meets(&armed, &buffer[..read]) {
+                Some(Lose::Call) => break,
+                Some(Lose::Answer) => *answer_lost.lock().unwrap() = true,
+                None => {}
+            }
+            if to.write_all(&buffer[..read]).is_err() {
+                break;
+            }
+        }
+        close(&from, &to);
+    });
+    let (mut from, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+    thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 20];
+        while let Ok(read @ 1..) = from.read(&mut buffer) {
+            // What comes back first after the call is its answer: a caller waits for one before the next.
+            if *lost.lock().unwrap() || to.write_all(&buffer[..read]).is_err() {
+                break;
+            }
+        }
+        close(&from, &to);
+    });
+}
+
+fn meets(armed: &Mutex<Option<Cut>>, bytes: &[u8]) -> Option<Lose> {
+    let mut armed = armed.lock().unwrap();
+    let cut = armed.as_mut()?;
+    if !bytes.windows(cut.mark.len()).any(|window| window == cut.mark) {
+        return None;
+    }
+    if cut.passing > 0 {
+        cut.passing -= 1;
+        return None;
+    }
+    let lose = cut.lose;
+    *armed = None;
+    Some(lose)
+}
