@@ -47,10 +47,18 @@ struct State {
     successes: [Option<(ConversationId, Duration)>; 2],
     last_failed: Option<ConversationId>,
     paused_until: Option<Duration>,
+    /// As another daemon on the same store was told.
+    hushed_until: Option<Duration>,
     probing: bool,
     /// Since when it is as it is, and why, for whoever asks.
     since: Option<Timestamp>,
     reason: String,
+}
+
+impl State {
+    fn quiet_until(&self, now: Duration) -> Option<Duration> {
+        self.paused_until.max(self.hushed_until).filter(|until| *until > now)
+    }
 }
 
 /// How an endpoint is, in a word.
@@ -143,12 +151,10 @@ impl Health {
     /// May something be sent? A `Probe` must be followed by a report or by [`Health::unprobed`]: hold a [`ProbeGuard`].
     pub(crate) fn admit(&self, now: Duration) -> Admit {
         let mut state = self.state();
-        if let Some(until) = state.paused_until {
-            if until > now {
-                return Admit::Wait(until - now);
-            }
-            state.paused_until = None;
+        if let Some(until) = state.quiet_until(now) {
+            return Admit::Wait(until - now);
         }
+        (state.paused_until, state.hushed_until) = (None, None);
         match state.condition {
             Condition::Well => Admit::Freely,
             Condition::Stopped => Admit::Stopped,
@@ -251,7 +257,7 @@ impl Health {
     /// The operator says that it wants work again: a stopped one counts as well, an unwell one is tried at once.
     pub(crate) fn resume(&self) {
         let mut state = self.state();
-        state.paused_until = None;
+        (state.paused_until, state.hushed_until) = (None, None);
         match &mut state.condition {
             Condition::Well => {}
             Condition::Unwell { next_probe, .. } => *next_probe = Duration::ZERO,
@@ -267,7 +273,18 @@ impl Health {
     /// Whether anything may be sent now. Takes nothing.
     pub(crate) fn is_free(&self, now: Duration) -> bool {
         let state = self.state();
-        matches!(state.condition, Condition::Well) && state.paused_until.is_none_or(|until| until <= now)
+        matches!(state.condition, Condition::Well) && state.quiet_until(now).is_none()
+    }
+
+    /// It asked another daemon for this much quiet.
+    pub(crate) fn hushed(&self, rest: Duration, now: Duration) {
+        let mut state = self.state();
+        state.hushed_until = state.hushed_until.max(now.checked_add(rest));
+    }
+
+    /// What is left of the quiet that it asked this daemon for.
+    pub(crate) fn own_pause(&self, now: Duration) -> Option<Duration> {
+        self.state().paused_until.and_then(|until| until.checked_sub(now)).filter(|rest| !rest.is_zero())
     }
 
     /// It wants nothing more.
@@ -292,7 +309,7 @@ impl Health {
     /// Whether an unwell endpoint would get a probe now, if there were one. Takes none.
     pub(crate) fn wants_probe(&self, now: Duration) -> bool {
         let state = self.state();
-        let quiet = state.paused_until.is_some_and(|until| until > now);
+        let quiet = state.quiet_until(now).is_some();
         let due = matches!(state.condition, Condition::Unwell { next_probe, .. } if next_probe <= now);
         due && !quiet && !state.probing
     }

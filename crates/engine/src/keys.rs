@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use frontdesk_model::{
-    ContactId, ConversationId, DeadLetterId, DedupeKey, EventId, ExternalId, Identity, MasterKey, MessageId,
+    ContactId, ConversationId, DaemonId, DeadLetterId, DedupeKey, EventId, ExternalId, Identity, MasterKey, MessageId,
     OperationId, Partition, Secret, ThreadKey, Timestamp, Trust, UniqueWithin,
 };
 use hmac::{Hmac, Mac};
@@ -158,6 +158,10 @@ impl Ids {
 
     pub(crate) fn dead_letter(&self, at: Timestamp, partition: Partition) -> DeadLetterId {
         DeadLetterId::new(at, partition, Self::random())
+    }
+
+    pub(crate) fn daemon(&self) -> DaemonId {
+        DaemonId::from_bytes(Self::random())
     }
 
     pub(crate) fn operation(&self) -> OperationId {

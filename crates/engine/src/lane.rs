@@ -36,6 +36,8 @@ const BATCH: usize = 32;
 const NO_ROOM_PAUSE: Duration = Duration::from_secs(2);
 /// The longest sleep between two looks at the store, whatever was announced.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// Where other daemons leave work behind when they die, it is looked for so often.
+const LONGEST_SLEEP_IN_COMPANY: Duration = Duration::from_secs(5);
 
 /// What may be claimed now.
 pub(crate) enum Gate {
@@ -249,10 +251,11 @@ impl<W: Work> Worker<W> {
     }
 
     async fn sleep_until_due(&self, shared: &Shared, next_due: Option<Timestamp>) {
-        let until_due = next_due.map_or(LONGEST_SLEEP, |due| due.since(shared.clock.now()));
+        let most = if shared.store.company().is_open() { LONGEST_SLEEP_IN_COMPANY } else { LONGEST_SLEEP };
+        let until_due = next_due.map_or(most, |due| due.since(shared.clock.now()));
         tokio::select! {
             () = shared.woken(W::LANE) => {}
-            () = self.pause(shared, until_due.clamp(Duration::from_millis(5), LONGEST_SLEEP)) => {}
+            () = self.pause(shared, until_due.clamp(Duration::from_millis(5), most)) => {}
         }
     }
 }

@@ -9,6 +9,7 @@
 //! without its fence; a rule in a store; a channel's or a store's name in here.
 
 mod agent;
+mod company;
 mod delivery;
 mod desk;
 mod feed;
@@ -32,5 +33,7 @@ pub use feed::{Feed, FeedBatch, FeedItem};
 pub use options::{AgentOptions, ConnectedChannel, EngineOptions, OpenAiOptions, Protocol};
 pub use reply::{Action, BadReply, Reply, ReplyMessage, nearest, parse_reply};
 pub use runtime::{Drained, Engine, StartError};
-pub use status::{AgentView, ChannelView, ConversationsView, DaemonView, LaneView, StateView, StatusView, StoreView};
+pub use status::{
+    AgentView, ChannelView, ConversationsView, DaemonView, LaneView, PresentView, StateView, StatusView, StoreView,
+};
 pub use wire::{AuthorView, ChangeView, ContactView, ConversationView, DeadLetterView, EventView, MessageView};

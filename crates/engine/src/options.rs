@@ -7,6 +7,8 @@ use frontdesk_model::{AccountId, Adapter, ChannelName, KindName, Secret};
 /// What the operator decided, checked.
 #[derive(Clone, Default)]
 pub struct EngineOptions {
+    /// What this daemon is called among those on the same store: its machine and process.
+    pub name: String,
     /// Where this daemon is reached from outside, without a final slash: what `reply_url` starts with.
     pub public_url: String,
     /// The agent endpoint. `None`: new conversations belong to the desk.

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     agent::AgentWork,
+    company::{self, Company},
     delivery::{ChannelGate, DeliveryWork},
     desk::Desk,
     inbox::ChannelInbox,
@@ -31,6 +32,8 @@ use crate::{
 
 /// Deliveries in hand at once, over all channels.
 const DELIVERY_HANDS: usize = 256;
+/// How long a receiver that ended is left alone.
+const RECEIVE_AGAIN: Duration = Duration::from_secs(10);
 /// How long a parked lane is asked for again while the store does not answer.
 const UNPARK_PAUSE: Duration = Duration::from_millis(500);
 
@@ -41,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) keys: Keys,
     pub(crate) ids: Ids,
     pub(crate) started_at: Timestamp,
+    pub(crate) company: Company,
     live: RwLock<Arc<Live>>,
     agent_due: Notify,
     deliver_due: Notify,
@@ -254,6 +258,7 @@ impl Engine {
             keys: Keys::new(master),
             ids: Ids,
             started_at,
+            company: Company::new(Ids.daemon()),
             live: RwLock::new(Arc::new(nothing)),
             agent_due: Notify::new(),
             deliver_due: Notify::new(),
@@ -272,6 +277,7 @@ impl Engine {
         };
         engine.reconfigure(options).await?;
         engine.housekeeping.spawn(timers::run(Arc::clone(&engine.shared)));
+        engine.housekeeping.spawn(company::run(Arc::clone(&engine.shared)));
         engine.housekeeping.spawn(keeper::run(Arc::clone(&engine.shared)));
         engine.housekeeping.spawn(measure::census(Arc::clone(&engine.shared)));
         Ok(engine)
@@ -354,6 +360,35 @@ impl Engine {
             kind: connected.kind.clone(),
             account: connected.account.clone(),
         }))
+    }
+
+    /// Receives on a channel for as long as this daemon may: on one that one daemon alone may hold, while it is the one. Never
+    /// ends by itself: a receiver that stops is started again after a pause.
+    pub fn receive(&self, channel: &ChannelName) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let shared = Arc::clone(&self.shared);
+        let state = Arc::clone(self.shared.live().channel_named(channel)?);
+        let inbox = self.inbox(channel)?;
+        Some(async move {
+            let ConnectedChannel { name, kind, account, adapter } = &state.connected;
+            let of = Waiting::Channel { kind: kind.clone(), account: account.clone() };
+            let alone = adapter.is_exclusive();
+            loop {
+                if alone {
+                    company::held(&shared, &of).await;
+                }
+                let ended = tokio::select! {
+                    ended = adapter.receive(Arc::clone(&inbox)) => ended,
+                    () = company::lost(&shared, &of), if alone => {
+                        tracing::warn!(channel = %name, "another daemon may have this channel now; receiving stopped");
+                        continue;
+                    }
+                };
+                if let Err(error) = ended {
+                    tracing::warn!(channel = %name, %error, "receiving stopped; it starts again in 10 s");
+                }
+                shared.clock.sleep(RECEIVE_AGAIN).await;
+            }
+        })
     }
 
     /// The reading and writing side.

@@ -1,6 +1,6 @@
 //! How everything is, for the operator: what `GET /v1/status` answers.
 
-use frontdesk_model::{Census, ChannelName, KindName, Lane, LaneCensus, Room, Timestamp};
+use frontdesk_model::{Census, ChannelName, DaemonId, KindName, Lane, LaneCensus, Presence, Room, Timestamp, Waiting};
 use serde::Serialize;
 
 use crate::{desk::DeskError, health::Standing, runtime::Shared};
@@ -10,6 +10,8 @@ use crate::{desk::DeskError, health::Standing, runtime::Shared};
 pub struct StatusView {
     daemon: DaemonView,
     store: StoreView,
+    /// Every daemon on the store, this one included, the one that started first at the front.
+    daemons: Vec<PresentView>,
     agent: AgentView,
     channels: Vec<ChannelView>,
     lanes: Vec<LaneView>,
@@ -28,6 +30,27 @@ pub struct DaemonView {
     started_at: Timestamp,
     now: Timestamp,
     stopping: bool,
+}
+
+/// One daemon on the store, as it told the others at its latest meeting with them.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct PresentView {
+    id: DaemonId,
+    /// Its machine and process.
+    name: String,
+    version: String,
+    started_at: Timestamp,
+    seen_at: Timestamp,
+    /// Whether it is the one that answers.
+    this: bool,
+    /// Events that it has with the agent.
+    agent_in_hand: u64,
+    /// Messages that it is sending.
+    deliver_in_hand: u64,
+    /// Channels on which it alone receives.
+    holds: Vec<String>,
+    /// What is unwell as it sees it.
+    unwell: Vec<String>,
 }
 
 /// Where conversations are kept.
@@ -199,6 +222,7 @@ pub(crate) async fn of(shared: &Shared) -> Result<StatusView, DeskError> {
             stopping: shared.is_draining(),
         },
         store,
+        daemons: present(shared),
         agent,
         channels,
         lanes: census.lanes.iter().map(LaneView::from).collect(),
@@ -206,6 +230,35 @@ pub(crate) async fn of(shared: &Shared) -> Result<StatusView, DeskError> {
         dead_letters: census.dead_letters,
         unwell,
     })
+}
+
+fn present(shared: &Shared) -> Vec<PresentView> {
+    let live = shared.live();
+    let heard = shared.company.heard();
+    let named = |of: &Waiting| match of {
+        Waiting::Agent => "agent".to_owned(),
+        Waiting::Channel { kind, account } => match live.channel(kind, account) {
+            Some(channel) => channel.connected.name.to_string(),
+            None => format!("{kind}:{account}"),
+        },
+    };
+    let view = |daemon: &Presence| {
+        let [agent_in_hand, deliver_in_hand] = daemon.in_hand;
+        let held = heard.gathering.held.iter().filter(|(_, holder)| *holder == daemon.daemon);
+        PresentView {
+            id: daemon.daemon,
+            name: daemon.name.clone(),
+            version: daemon.version.clone(),
+            started_at: daemon.started_at,
+            seen_at: daemon.at,
+            this: daemon.daemon == shared.company.me,
+            agent_in_hand,
+            deliver_in_hand,
+            holds: held.map(|(of, _)| named(of)).collect(),
+            unwell: daemon.unwell.clone(),
+        }
+    };
+    heard.gathering.daemons.iter().map(view).collect()
 }
 
 impl From<&LaneCensus> for LaneView {

@@ -194,6 +194,7 @@ fn options(world: &World, channel: Option<Arc<Channel>>, agent: &FarEnd) -> Engi
         adapter,
     });
     EngineOptions {
+        name: "here".into(),
         public_url: "https://desk.example.com".into(),
         agent: Some(world.agent_options(&agent.url())),
         channels: channels.into_iter().collect(),

@@ -172,7 +172,9 @@ fn tell_the_supervisor(daemon: &Daemon) -> JoinSet<()> {
 }
 
 fn engine_options(config: &Config, keys: &Keys, channels: &Channels, public_url: String) -> EngineOptions {
+    let machine = rustix::system::uname();
     EngineOptions {
+        name: format!("{}/{}", machine.nodename().to_string_lossy(), std::process::id()),
         public_url,
         agent: agent(config, keys),
         channels: channels.connected(),

@@ -58,6 +58,11 @@ pub trait Adapter: Send + Sync {
     /// What the channel can do. Constant for the adapter's life.
     fn capabilities(&self) -> &Capabilities;
 
+    /// Whether its platform allows one connection at a time: then, of several daemons on one store, one receives.
+    fn is_exclusive(&self) -> bool {
+        false
+    }
+
     /// The HTTP routes that the platform, or the business's own systems, write to. Mounted under
     /// `/v1/channels/{channel}`.
     ///

@@ -233,6 +233,10 @@ id!(
     OperationId, "op"
 );
 id!(
+    /// One life of one daemon. Random.
+    DaemonId, "dmn"
+);
+id!(
     /// Names one claim of one lane: the fence that each write under it is checked against. Random, never used again.
     ClaimId, "clm"
 );

@@ -3,12 +3,14 @@
 //! * What is said: [`Conversation`], [`Message`], [`Event`], and their identifiers.
 //! * What a channel owes: [`Kind`], [`ChannelConfig`], [`Adapter`], and the [`Inbox`] it hands messages to;
 //!   [`RouteDocument`], which describes a route of it.
-//! * What a store owes: [`Store`], with the typed [`Effect`]s and [`Guard`]s that its verbs carry; and [`Keeping`], how things leave it.
+//! * What a store owes: [`Store`], with the typed [`Effect`]s and [`Guard`]s that its verbs carry; [`Keeping`], how things leave it; and
+//!   [`Company`], what daemons that share one tell each other.
 //!
 //! Nothing here does input or output, waits, or knows a protocol. Every other crate depends on this one and this
 //! one depends on none of them.
 
 mod adapter;
+mod company;
 mod conversation;
 mod document;
 mod event;
@@ -22,6 +24,7 @@ mod store;
 mod time;
 
 pub use adapter::*;
+pub use company::*;
 pub use conversation::*;
 pub use document::*;
 pub use event::*;

@@ -23,9 +23,9 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, Attention, Batch, ChannelName, ClaimId, Contact, ContactId, Conversation, ConversationId, DeadLetterId,
-    DedupeKey, DeliveryStatus, Event, EventBody, EventId, FrozenPart, Keeping, KindName, Message, MessageId,
-    OperationId, Owner, Secret, Seq, Status, ThreadKey, Timestamp, Version,
+    AccountId, Attention, Batch, ChannelName, ClaimId, Company, Contact, ContactId, Conversation, ConversationId,
+    DeadLetterId, DedupeKey, DeliveryStatus, Event, EventBody, EventId, FrozenPart, Keeping, KindName, Message,
+    MessageId, OperationId, Owner, Secret, Seq, Status, ThreadKey, Timestamp, Version,
 };
 
 /// A conversation store.
@@ -130,6 +130,9 @@ pub trait Store: Send + Sync {
     fn keeping(&self) -> Option<&dyn Keeping> {
         None
     }
+
+    /// Who else is on it.
+    fn company(&self) -> &dyn Company;
 
     /// Finishes what was handed in, writes everything down and lets go of the files. Every call after it fails.
     async fn close(&self) -> Result<(), StoreError>;

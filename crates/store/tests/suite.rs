@@ -16,3 +16,4 @@ async fn open() -> Bench {
 
 frontdesk_testkit::store_suite!(open);
 frontdesk_testkit::keeping_suite!(open);
+frontdesk_testkit::company_suite!(open);

@@ -12,6 +12,7 @@
 pub mod census;
 pub mod changes;
 pub mod claims;
+pub mod company;
 pub mod dead_letters;
 pub mod delivery;
 pub mod guards;
@@ -466,6 +467,30 @@ macro_rules! keeping_suite {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $claim() {
                 $crate::store_suite::keeping::$claim($open().await).await;
+            }
+        )*
+    };
+}
+
+/// Makes each claim about the daemons on a store a test, like [`store_suite!`](crate::store_suite!).
+#[macro_export]
+macro_rules! company_suite {
+    ($open:path) => {
+        $crate::company_suite! { @tests $open;
+            everybody_hears_of_everybody_until_they_are_silent_for_too_long;
+            what_a_daemon_tells_is_what_it_told_last;
+            one_alone_holds_a_channel_until_it_goes_or_wants_it_no_more;
+            a_silent_holder_loses_its_channel;
+            of_many_at_once_one_gets_it;
+            the_others_hear_who_wants_quiet_and_for_how_long;
+            too_much_is_not_wanted;
+        }
+    };
+    (@tests $open:path; $($claim:ident;)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $claim() {
+                $crate::store_suite::company::$claim($open().await).await;
             }
         )*
     };

@@ -276,6 +276,7 @@ async fn start(
         adapter: channel.clone(),
     };
     let options = EngineOptions {
+        name: "here".into(),
         public_url: "https://desk.example.com".into(),
         agent,
         channels: vec![connected],

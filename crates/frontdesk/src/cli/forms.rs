@@ -8,11 +8,27 @@ use serde::Deserialize;
 pub(super) struct Status {
     pub(super) daemon: Process,
     pub(super) store: Store,
+    #[serde(default)]
+    pub(super) daemons: Vec<Present>,
     pub(super) agent: Agent,
     pub(super) channels: Vec<Channel>,
     pub(super) lanes: Vec<Lane>,
     pub(super) conversations: Counts,
     pub(super) dead_letters: u64,
+    pub(super) unwell: Vec<String>,
+}
+
+/// One daemon of those on the store.
+#[derive(Debug, Deserialize)]
+pub(super) struct Present {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) started_at: Timestamp,
+    pub(super) seen_at: Timestamp,
+    pub(super) this: bool,
+    pub(super) agent_in_hand: u64,
+    pub(super) deliver_in_hand: u64,
+    pub(super) holds: Vec<String>,
     pub(super) unwell: Vec<String>,
 }
 

@@ -68,7 +68,7 @@ fn page(status: &Status, screen: &Screen) -> String {
     let counts = &status.conversations;
     fact("Conversations", format!("{} open, {} pending, {} resolved", counts.open, counts.pending, counts.resolved));
     fact("Dead letters", status.dead_letters.to_string());
-    for table in [channels(status), lanes(status)] {
+    for table in [daemons(status), channels(status), lanes(status)] {
         if !table.is_empty() {
             page.push('\n');
             page.push_str(&table.on(screen));
@@ -110,6 +110,30 @@ fn endpoint(state: State, since: Option<Duration>, reason: Option<&str>) -> Stri
         State::Absent => "none: new conversations belong to teammates".into(),
         State::Unknown => format!("in a state that this program does not know{reason}"),
     }
+}
+
+/// Where there is more than the one that answers.
+fn daemons(status: &Status) -> Table {
+    let mut table = Table::new(&["DAEMON", "VERSION", "UP", "SEEN", "WITH AGENT", "SENDING", "HOLDS", "UNWELL"], 7);
+    let now = status.daemon.now;
+    for daemon in status.daemons.iter().filter(|_| status.daemons.len() > 1) {
+        let this = if daemon.this { " (this one)" } else { "" };
+        table.row([
+            Cell::of(format!("{}{this}", daemon.name)).painted(Paint::Bold),
+            Cell::of(&daemon.version),
+            Cell::of(span(now.since(daemon.started_at))),
+            Cell::of(ago(Some(daemon.seen_at), now)),
+            Cell::count(daemon.agent_in_hand),
+            Cell::count(daemon.deliver_in_hand),
+            Cell::of(daemon.holds.join(" ")),
+            Cell::of(daemon.unwell.join("; ")).painted(if daemon.unwell.is_empty() {
+                Paint::Plain
+            } else {
+                Paint::Bad
+            }),
+        ]);
+    }
+    table
 }
 
 fn channels(status: &Status) -> Table {

@@ -6,7 +6,7 @@
 //! began. What the store's folder and the listeners are is settled at the start: a change there is named, and waits
 //! for a restart.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::{Context, Result};
 use frontdesk_engine::{ConnectedChannel, Engine};
@@ -18,9 +18,6 @@ use crate::{
     config::{Config, Environment, Finding, Place, Refused, Server, Severity, Store},
     keys, notify, registry,
 };
-
-/// How long a receiver that ended is left alone.
-const RECEIVE_AGAIN: Duration = Duration::from_secs(10);
 
 /// The channels that run, by name.
 #[derive(Default)]
@@ -92,20 +89,11 @@ impl Channels {
         self.running().map(|running| running.connected.clone()).collect()
     }
 
-    /// Starts the receivers that are not running. A receiver that ends is started again after a pause; the channels do not
-    /// disturb each other.
+    /// Starts the receivers that are not running. The channels do not disturb each other.
     pub(super) fn receive(&mut self, engine: &Engine) {
         for running in self.0.values_mut().filter(|running| running.receiver.is_none()) {
-            let Some(inbox) = engine.inbox(&running.connected.name) else { continue };
-            let (name, adapter) = (running.connected.name.clone(), Arc::clone(&running.connected.adapter));
-            let task = tokio::spawn(async move {
-                loop {
-                    if let Err(error) = adapter.receive(Arc::clone(&inbox)).await {
-                        tracing::warn!(channel = %name, %error, "receiving stopped; it starts again in 10 s");
-                    }
-                    tokio::time::sleep(RECEIVE_AGAIN).await;
-                }
-            });
+            let Some(receiving) = engine.receive(&running.connected.name) else { continue };
+            let task = tokio::spawn(receiving);
             running.receiver = Some(Receiver(task.abort_handle()));
         }
     }

@@ -113,6 +113,7 @@ impl World {
             adapter: Arc::new(booth.clone()),
         });
         let options = EngineOptions {
+            name: "here".into(),
             public_url: "https://desk.example.com".into(),
             agent,
             channels: channels.to_vec(),

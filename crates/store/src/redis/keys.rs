@@ -79,6 +79,16 @@ impl Names {
         self.of(Shard(0), "store")
     }
 
+    /// The daemons that are there.
+    pub(super) fn daemons(&self) -> String {
+        self.of(Shard(0), "daemons")
+    }
+
+    /// Who holds what one alone may hold.
+    pub(super) fn held(&self) -> String {
+        self.of(Shard(0), "held")
+    }
+
     pub(super) fn conversation(&self, id: ConversationId) -> String {
         self.of(id.into(), &format!("c:{}", bare(&id.to_string())))
     }

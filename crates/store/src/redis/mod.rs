@@ -29,9 +29,11 @@
 //! | `fd{7}p` | words about contacts on their way to them |
 //! | `fd{7}k`, `fd{7}j` | contacts by the first byte of their id; which conversations each takes part in |
 //! | `fd{0}store` | the store's id, its form, the master key |
+//! | `fd{0}daemons`, `fd{0}held` | who is there; who holds what one daemon alone may hold |
 //!
 
 mod claims;
+mod company;
 mod contacts;
 mod effects;
 mod feed;
@@ -396,6 +398,10 @@ impl Store for RedisStore {
 
     async fn master_key(&self, candidate: MasterKey) -> Result<MasterKey, StoreError> {
         self.call(async |core| core.master_key(&candidate).await).await
+    }
+
+    fn company(&self) -> &dyn Company {
+        self
     }
 
     fn room(&self) -> Room {

@@ -16,6 +16,7 @@
 //! A little space is reserved in a file of its own and given up when the disk is full, so that what is in flight can
 //! still be settled; new work is refused some way before that.
 
+mod alone;
 mod census;
 mod claims;
 mod effects;
@@ -132,6 +133,7 @@ pub struct SqliteStore {
     space: Arc<Space>,
     clock: Arc<dyn Clock>,
     description: StoreDescription,
+    guests: alone::Guests,
 }
 
 impl SqliteStore {
@@ -184,7 +186,7 @@ impl SqliteStore {
         let writer =
             Writer::start(connection, Arc::clone(&clock), Arc::clone(&space), last_number, lock).map_err(unusable)?;
         let reader = Reader::start(reader).map_err(unusable)?;
-        Ok(Self { writer, reader, space, clock, description })
+        Ok(Self { writer, reader, space, clock, description, guests: alone::Guests::default() })
     }
 }
 
@@ -438,6 +440,10 @@ impl Store for SqliteStore {
 
     fn describe(&self) -> StoreDescription {
         self.description.clone()
+    }
+
+    fn company(&self) -> &dyn Company {
+        self
     }
 
     fn keeping(&self) -> Option<&dyn Keeping> {

@@ -8,6 +8,7 @@ mod one_server {
     }
 
     frontdesk_testkit::store_suite!(open);
+    frontdesk_testkit::company_suite!(open);
 }
 
 mod three_masters {
@@ -18,4 +19,5 @@ mod three_masters {
     }
 
     frontdesk_testkit::store_suite!(open);
+    frontdesk_testkit::company_suite!(open);
 }
