@@ -22,6 +22,7 @@ mod kill_at_each_step;
 mod logs;
 mod openai;
 mod readme;
+mod redis;
 mod reload;
 mod rogue;
 mod stopping;

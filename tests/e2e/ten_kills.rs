@@ -36,40 +36,40 @@ const PATIENCE: Duration = Duration::from_secs(60);
 type Said = (usize, usize);
 
 #[derive(Default)]
-struct Book {
+pub(crate) struct Book {
     /// The daemon's present life, from 1.
-    life: usize,
-    acknowledged: BTreeSet<Said>,
+    pub(crate) life: usize,
+    pub(crate) acknowledged: BTreeSet<Said>,
     duplicates: usize,
     /// By event: which message, and in which lives the agent was asked.
     asked: BTreeMap<String, (Said, Vec<usize>)>,
     asked_in_order: Vec<Said>,
     /// By reply: under which webhook-ids it came, and in which lives.
-    delivered: BTreeMap<Said, (BTreeSet<String>, Vec<usize>)>,
+    pub(crate) delivered: BTreeMap<Said, (BTreeSet<String>, Vec<usize>)>,
     delivered_in_order: Vec<Said>,
     /// What was said and had not come out at each kill.
-    in_flight_at_kills: Vec<BTreeSet<Said>>,
+    pub(crate) in_flight_at_kills: Vec<BTreeSet<Said>>,
 }
 
 /// Knows what went in and came out; asks the daemon nothing.
 #[derive(Default)]
-struct Ledger {
+pub(crate) struct Ledger {
     book: Mutex<Book>,
     changed: Notify,
 }
 
 impl Ledger {
-    fn write<T>(&self, entry: impl FnOnce(&mut Book) -> T) -> T {
+    pub(crate) fn write<T>(&self, entry: impl FnOnce(&mut Book) -> T) -> T {
         let written = entry(&mut self.book.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_waiters();
         written
     }
 
-    fn read<T>(&self, look: impl FnOnce(&Book) -> T) -> T {
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&Book) -> T) -> T {
         look(&self.book.lock().unwrap())
     }
 
-    async fn until(&self, what: &str, wanted: impl Fn(&Book) -> bool) {
+    pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&Book) -> bool) {
         let waiting = async {
             loop {
                 let changed = self.changed.notified();
@@ -88,7 +88,7 @@ impl Ledger {
 }
 
 impl Book {
-    fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         self.acknowledged.len() - self.acknowledged.iter().filter(|said| self.delivered.contains_key(said)).count()
     }
 
@@ -100,7 +100,7 @@ impl Book {
 
 /// A small generator: the same choices from the same seed.
 #[derive(Clone, Copy)]
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
     fn roll(&mut self) -> u64 {
@@ -112,12 +112,12 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    fn millis(&mut self, from: u64, to: u64) -> Duration {
+    pub(crate) fn millis(&mut self, from: u64, to: u64) -> Duration {
         Duration::from_millis(from + self.roll() % (to - from))
     }
 }
 
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     match std::env::var("FRONTDESK_TEST_SEED") {
         Ok(seed) => seed.parse().expect("FRONTDESK_TEST_SEED is a number"),
         Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos().into(),
@@ -144,7 +144,14 @@ async fn ten_kills_with_fifty_in_flight_lose_nothing_double_nothing_and_keep_the
     let (serving, is_serving) = watch::channel(false);
     let mut senders = JoinSet::new();
     for thread in 0..THREADS {
-        senders.spawn(write_to(thread, Arc::clone(&world), Arc::clone(&ledger), stopped.clone(), is_serving.clone()));
+        senders.spawn(write_to(
+            thread,
+            Arc::clone(&world),
+            Arc::clone(&ledger),
+            stopped.clone(),
+            is_serving.clone(),
+            Refusals::None,
+        ));
     }
 
     let mut table = Table::new(seed);
@@ -189,7 +196,7 @@ async fn ten_kills_with_fifty_in_flight_lose_nothing_double_nothing_and_keep_the
 }
 
 /// Answers each event after a while, with what it was asked.
-async fn agent(ledger: &Arc<Ledger>, seed: u64) -> FarEnd {
+pub(crate) async fn agent(ledger: &Arc<Ledger>, seed: u64) -> FarEnd {
     let ledger = Arc::clone(ledger);
     FarEnd::start(move |request| {
         let words = text_of_event(request);
@@ -209,7 +216,7 @@ async fn agent(ledger: &Arc<Ledger>, seed: u64) -> FarEnd {
 }
 
 /// Takes each message, a little later.
-async fn shop(ledger: &Arc<Ledger>, seed: u64) -> FarEnd {
+pub(crate) async fn shop(ledger: &Arc<Ledger>, seed: u64) -> FarEnd {
     let ledger = Arc::clone(ledger);
     FarEnd::start(move |request: &Received| {
         let said = said(&text_of_delivery(request));
@@ -232,13 +239,23 @@ fn of_message(seed: u64, (thread, number): Said, turn: usize) -> Dice {
     Dice(seed ^ place.wrapping_mul(0x2545_f491_4f6c_dd1d))
 }
 
+/// Which answers besides 202 a sender has to expect.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusals {
+    /// None.
+    None,
+    /// 503, as the store may be gone for a while.
+    Unavailable,
+}
+
 /// Writes to one thread until told to stop; how many messages it wrote.
-async fn write_to(
+pub(crate) async fn write_to(
     thread: usize,
     world: Arc<World>,
     ledger: Arc<Ledger>,
     stopped: watch::Receiver<bool>,
     mut serving: watch::Receiver<bool>,
+    refusals: Refusals,
 ) -> usize {
     let mut number = 0;
     loop {
@@ -259,6 +276,11 @@ async fn write_to(
                     });
                     break;
                 }
+                Ok(answer)
+                    if refusals == Refusals::Unavailable && answer.status() == StatusCode::SERVICE_UNAVAILABLE =>
+                {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
                 Ok(answer) => panic!("a message was refused: {}", answer.status()),
                 // The daemon was killed; whether it had taken the message is not known, so it is sent again.
                 Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
@@ -268,7 +290,7 @@ async fn write_to(
     }
 }
 
-async fn wait_until_all_is_sent(world: &World) {
+pub(crate) async fn wait_until_all_is_sent(world: &World) {
     let mut page = String::new();
     loop {
         let list = world.get(&format!("/v1/conversations?limit=200{page}")).await;
@@ -283,22 +305,22 @@ async fn wait_until_all_is_sent(world: &World) {
 }
 
 /// What the ledger says in the end.
-struct Verdict {
+pub(crate) struct Verdict {
     written: usize,
-    lost: usize,
-    in_flight: usize,
-    out_of_order_at_agent: usize,
-    out_of_order_at_far_end: usize,
-    most_ids_of_a_reply: usize,
-    repeats_at_far_end: usize,
+    pub(crate) lost: usize,
+    pub(crate) in_flight: usize,
+    pub(crate) out_of_order_at_agent: usize,
+    pub(crate) out_of_order_at_far_end: usize,
+    pub(crate) most_ids_of_a_reply: usize,
+    pub(crate) repeats_at_far_end: usize,
     repeats_within_a_life: usize,
-    asked_again: usize,
+    pub(crate) asked_again: usize,
     asked_again_without_need: usize,
     duplicates: usize,
 }
 
 impl Verdict {
-    fn of(book: &Book, written: usize) -> Self {
+    pub(crate) fn of(book: &Book, written: usize) -> Self {
         let again: Vec<_> = book.asked.values().filter(|(_, lives)| lives.len() > 1).collect();
         let without_need = again.iter().filter(|(said, lives)| {
             // Asked in a life and again in the next one, it must have been in flight at the kill between the two.

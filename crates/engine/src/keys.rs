@@ -37,6 +37,11 @@ impl Keys {
         Ok(MasterKey { id, key: Secret::new(key) })
     }
 
+    /// For what a daemon keeps outside of its store; the same for every daemon of the store.
+    pub(crate) fn outside(&self, name: &str) -> [u8; 32] {
+        self.hash("outside", &[name.as_bytes()])
+    }
+
     fn hash(&self, label: &str, pieces: &[&[u8]]) -> [u8; 32] {
         // An HMAC takes a key of any length, so this cannot fail; the empty hash would only make every id alike.
         let Ok(mut mac) = <Hmac<Sha256> as Mac>::new_from_slice(self.master.key.expose()) else { return [0; 32] };

@@ -32,7 +32,7 @@ pub use desk::{Change, Desk, DeskError, Erasure, Readiness, Repeat, Replied, Rep
 pub use feed::{Feed, FeedBatch, FeedItem};
 pub use options::{AgentOptions, ConnectedChannel, EngineOptions, OpenAiOptions, Protocol};
 pub use reply::{Action, BadReply, Reply, ReplyMessage, nearest, parse_reply};
-pub use runtime::{Drained, Engine, StartError};
+pub use runtime::{Drained, Engine, SharedKeys, StartError};
 pub use status::{
     AgentView, ChannelView, ConversationsView, DaemonView, LaneView, PresentView, StateView, StatusView, StoreView,
 };

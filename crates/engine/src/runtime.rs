@@ -238,6 +238,25 @@ pub enum Drained {
     CutShort,
 }
 
+/// Keys that every daemon of one store makes alike, each from a name.
+pub struct SharedKeys(Keys);
+
+impl SharedKeys {
+    /// From the store's master key, which is made if there is none yet.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn of(store: &dyn Store) -> Result<Self, StartError> {
+        Ok(Self(Keys::new(store.master_key(Keys::candidate()?).await?)))
+    }
+
+    /// The key of this name.
+    #[must_use]
+    pub fn key(&self, name: &str) -> [u8; 32] {
+        self.0.outside(name)
+    }
+}
+
 impl Engine {
     /// Starts the workers. What was due or parked before is tried at once. A store that is full at that moment is no reason
     /// not to start: what is parked then comes at its time.

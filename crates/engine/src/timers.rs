@@ -14,7 +14,8 @@ use crate::{rules, runtime::Shared};
 
 /// How many conversations are looked at in one go.
 const BATCH: usize = 100;
-const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// Another daemon on the same store may set moments of which nothing is heard here.
+const LONGEST_SLEEP: Duration = Duration::from_secs(15);
 const TROUBLE_PAUSE: Duration = Duration::from_secs(2);
 
 /// Runs until the daemon drains.

@@ -55,7 +55,8 @@ fn lines(config: &Config, keys: &Keys, store: &StoreDescription, public_url: &st
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {name:<9} {what}");
     };
-    line("store", &format!("{}: {}", store.name, store.durability));
+    // Lines for another file stand below the sentence, further in.
+    line("store", &format!("{}: {}", store.name, store.durability).replace('\n', "\n            "));
     match &config.agent {
         Some(agent) => {
             let signed = keys.agent.as_ref().map(|key| format!(", signed with {}", key.path.display()));

@@ -6,7 +6,7 @@ use std::{fmt::Write as _, path::Path};
 
 use frontdesk_model::Kind;
 
-use crate::config::{Colour, Config, Environment, Finding, Severity, as_json, as_text};
+use crate::config::{Backend, Colour, Config, Environment, Finding, Severity, as_json, as_text};
 
 /// How the report is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,9 +69,12 @@ fn describe(config: &Config) -> String {
     };
     let _ = write!(
         text,
-        "\n  listen    {}\n  store     SQLite in {}\n  agent     {agent}\n  channels  {}",
+        "\n  listen    {}\n  store     {}\n  agent     {agent}\n  channels  {}",
         config.server.listen,
-        config.store.folder.display(),
+        match &config.store.backend {
+            Backend::Sqlite => format!("SQLite in {}", config.store.folder.display()),
+            Backend::Redis(redis) => format!("Redis at {}", redis.shown),
+        },
         if channels.is_empty() { "none".into() } else { channels.join(", ") },
     );
     text

@@ -1,4 +1,4 @@
-//! The control socket's place: how the command line reaches a running daemon. It lies in the store's folder, which belongs to
+//! The control socket's place: how the command line reaches a running daemon. It lies in the daemon's folder (with SQLite its store's), which belongs to
 //! one daemon, and only the user that the daemon runs as may open it.
 
 use std::{
@@ -10,7 +10,7 @@ use std::{
 
 use tokio::net::{UnixListener, UnixStream};
 
-/// Its file in the store's folder.
+/// Its file in the daemon's folder.
 pub const FILE: &str = "control.sock";
 /// What the kernel takes as a socket's path, without the zero at its end.
 const LONGEST: usize = 107;

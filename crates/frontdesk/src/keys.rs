@@ -4,6 +4,9 @@
 //!   read and answer conversations on that channel only.
 //! * With an `[agent]` of protocol `frontdesk` that has no `secret`: `<data>/agent.secret`, so that events are always signed.
 //!
+//! Beside a store that daemons share, keys are not random but made of the store's master key, so that every daemon has the same
+//! ones in its own folder and none has to be told.
+//!
 //! A key is written to a new file, made durable and then renamed into place, so that it is there whole or not at all.
 //! A later start reads it again. A key that others could have read is refused instead of used.
 //!
@@ -18,7 +21,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use frontdesk_engine::Protocol;
+use frontdesk_engine::{Protocol, SharedKeys};
 use frontdesk_http::{Scope, TokenGrant};
 use frontdesk_model::{ChannelName, Secret};
 
@@ -119,25 +122,45 @@ pub enum KeyError {
     NoRandomness(String),
 }
 
-/// Reads or makes every key that the configuration leaves to us. The store's folder must be ours alone by now: two
+/// Where the bytes of a new key come from.
+pub enum Source {
+    /// The kernel.
+    Random,
+    /// The store that other daemons share.
+    Shared(SharedKeys),
+}
+
+impl Source {
+    fn bytes(&self, name: &str) -> Result<[u8; 32], KeyError> {
+        match self {
+            Self::Random => random(),
+            Self::Shared(keys) => Ok(keys.key(name)),
+        }
+    }
+}
+
+/// Reads or makes every key that the configuration leaves to us. The daemon's folder must be ours alone by now: two
 /// daemons that start on one folder at once could hand out different keys.
 ///
 /// # Errors
 /// A key cannot be read, must not be used, or cannot be made.
-pub fn provide(config: &Config) -> Result<Keys, KeyError> {
+pub fn provide(config: &Config, source: &Source) -> Result<Keys, KeyError> {
     let folder = config.store.folder.as_path();
     let mut keys = Keys::default();
     if config.tokens.is_empty() {
         for channel in &config.channels {
             let path = folder.join(format!("{}.token", channel.name));
-            let (token, origin) = read_or_make(folder, &path, is_token, make_token)?;
+            let (token, origin) = read_or_make(folder, &path, is_token, || {
+                Ok(token_of(&source.bytes(&format!("token of {}", channel.name))?))
+            })?;
             keys.channels.push(ChannelKey { channel: channel.name.clone(), token, path, origin });
         }
     }
     let unsigned = |agent: &Agent| matches!(&agent.protocol, Protocol::Frontdesk { secrets } if secrets.is_empty());
     if config.agent.as_ref().is_some_and(unsigned) {
         let path = folder.join("agent.secret");
-        let (secret, origin) = read_or_make(folder, &path, is_secret, make_secret)?;
+        let (secret, origin) =
+            read_or_make(folder, &path, is_secret, || Ok(secret_of(&source.bytes("agent's secret")?)))?;
         keys.agent = Some(AgentKey { secret, path, origin });
     }
     Ok(keys)
@@ -159,8 +182,8 @@ pub enum Sort {
 pub fn provide_file(path: &Path, sort: Sort) -> Result<Origin, KeyError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let (_, origin) = match sort {
-        Sort::Token => read_or_make(folder, path, is_token, make_token)?,
-        Sort::Secret => read_or_make(folder, path, is_secret, make_secret)?,
+        Sort::Token => read_or_make(folder, path, is_token, || Ok(token_of(&random()?)))?,
+        Sort::Secret => read_or_make(folder, path, is_secret, || Ok(secret_of(&random()?)))?,
     };
     Ok(origin)
 }
@@ -169,7 +192,7 @@ fn read_or_make(
     folder: &Path,
     path: &Path,
     valid: fn(&str) -> bool,
-    make: fn() -> Result<String, KeyError>,
+    make: impl FnOnce() -> Result<String, KeyError>,
 ) -> Result<(Secret, Origin), KeyError> {
     let refuse = |source| KeyError::Io { path: path.to_owned(), source };
     match File::open(path) {
@@ -217,17 +240,17 @@ fn write_whole(folder: &Path, path: &Path, key: &str) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn random<const N: usize>() -> Result<[u8; N], KeyError> {
-    let mut bytes = [0u8; N];
+fn random() -> Result<[u8; 32], KeyError> {
+    let mut bytes = [0u8; 32];
     getrandom::fill(&mut bytes).map_err(|error| KeyError::NoRandomness(error.to_string()))?;
     Ok(bytes)
 }
 
-fn make_token() -> Result<String, KeyError> {
+fn token_of(bytes: &[u8; 32]) -> String {
     // 32 divides 256, so each letter is equally likely.
     let letter = |byte: &u8| char::from(ALPHABET.get(usize::from(byte % 32)).copied().unwrap_or(b'0'));
-    let letters: String = random::<TOKEN_LETTERS>()?.iter().map(letter).collect();
-    Ok(format!("{TOKEN_PREFIX}{letters}"))
+    let letters: String = bytes.iter().map(letter).collect();
+    format!("{TOKEN_PREFIX}{letters}")
 }
 
 fn is_token(text: &str) -> bool {
@@ -235,8 +258,8 @@ fn is_token(text: &str) -> bool {
         .is_some_and(|rest| rest.len() == TOKEN_LETTERS && rest.bytes().all(|byte| ALPHABET.contains(&byte)))
 }
 
-fn make_secret() -> Result<String, KeyError> {
-    Ok(format!("{SECRET_PREFIX}{}", STANDARD.encode(random::<SECRET_BYTES>()?)))
+fn secret_of(bytes: &[u8; 32]) -> String {
+    format!("{SECRET_PREFIX}{}", STANDARD.encode(bytes))
 }
 
 fn is_secret(text: &str) -> bool {

@@ -13,5 +13,6 @@ pub mod keys;
 mod listeners;
 pub mod logging;
 mod notify;
+mod own_folder;
 pub mod registry;
 pub mod run;

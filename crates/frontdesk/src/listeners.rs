@@ -1,4 +1,4 @@
-//! Where the daemon is reached: the public listener, the administrators' one, and the control socket in the store's folder.
+//! Where the daemon is reached: the public listener, the administrators' one, and the control socket in the daemon's folder.
 //!
 //! A supervisor may hand the TCP listeners over (systemd's socket activation, names `frontdesk` and `frontdesk-admin`):
 //! then connections that are made while the daemon is down wait in the kernel and are served after the start.
@@ -115,7 +115,7 @@ fn handed_over(environment: &Environment) -> Result<Handed> {
     Ok(handed)
 }
 
-/// The store's folder belongs to this daemon alone (it holds its lock), so a socket file in it is a leftover.
+/// The folder belongs to this daemon alone (it holds its lock), so a socket file in it is a leftover.
 fn control(folder: &Path) -> Option<Control> {
     let path = folder.join(control::FILE);
     let path = std::path::absolute(&path).unwrap_or(path);

@@ -12,10 +12,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use frontdesk_engine::{AgentOptions, Drained, Engine, EngineOptions, Protocol};
+use frontdesk_engine::{AgentOptions, Drained, Engine, EngineOptions, Protocol, SharedKeys};
 use frontdesk_http::{Front, HttpOptions, Limits, MountedChannel};
 use frontdesk_model::{Clock, Store};
-use frontdesk_store::{SqliteOptions, SqliteStore};
+use frontdesk_store::{RedisOptions, RedisStore, SqliteOptions, SqliteStore};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -26,10 +26,11 @@ use self::reload::{Channels, RunningChannel};
 use crate::{
     announce::announce,
     clock::SystemClock,
-    config::{Config, Environment},
+    config::{Backend, Config, Environment},
     figures::{self, Render},
     keys::{self, Keys},
     listeners, notify,
+    own_folder::OwnFolder,
 };
 
 /// How long work in hand may go on after a signal to stop. The supervisor's own limit must lie above 30 s.
@@ -80,6 +81,7 @@ struct Daemon {
     front: Front,
     channels: Channels,
     figures: Option<Render>,
+    key_source: keys::Source,
     /// How this daemon is reached where the configuration does not say.
     own_url: String,
 }
@@ -89,8 +91,8 @@ async fn live(config: Config) -> Result<Ended> {
     let mut signals = Signals::listen()?;
     let environment = Environment::of_process();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = open_store(&config, &clock)?;
-    let keys = keys::provide(&config).context("a key could not be made")?;
+    let Opened { store, key_source, _folder } = open_store(&config, &clock).await?;
+    let keys = keys::provide(&config, &key_source).context("a key could not be made")?;
     let listeners = listeners::open(&config, &environment).await?;
     let address = listeners.public.local_addr().context("the listener has no address")?;
     let own_url = format!("http://{address}");
@@ -108,7 +110,7 @@ async fn live(config: Config) -> Result<Ended> {
     let limits = options.limits.clone();
     let front = Front::new(engine.desk(), mounted(&engine, &channels), options);
     announce(&config, &keys, &store.describe(), &public_url);
-    let mut daemon = Daemon { config, clock, engine, front, channels, figures, own_url };
+    let mut daemon = Daemon { config, clock, engine, front, channels, figures, key_source, own_url };
     daemon.channels.receive(&daemon.engine);
 
     let quiet = watch::Sender::new(false);
@@ -199,13 +201,42 @@ fn mounted(engine: &Engine, channels: &Channels) -> Vec<MountedChannel> {
     mounted.collect()
 }
 
-fn open_store(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Store>> {
-    let options = SqliteOptions {
-        durability: config.store.durability,
-        min_free: config.store.min_free,
-        ..SqliteOptions::default()
-    };
-    Ok(Arc::new(SqliteStore::open(&config.store.folder, options, Arc::clone(clock))?))
+/// An open store, and what goes with it.
+struct Opened {
+    store: Arc<dyn Store>,
+    key_source: keys::Source,
+    /// The daemon's own folder, where it is not the store's.
+    _folder: Option<OwnFolder>,
+}
+
+async fn open_store(config: &Config, clock: &Arc<dyn Clock>) -> Result<Opened> {
+    let folder = &config.store.folder;
+    match &config.store.backend {
+        Backend::Sqlite => {
+            let options = SqliteOptions {
+                durability: config.store.durability,
+                min_free: config.store.min_free,
+                ..SqliteOptions::default()
+            };
+            let store = Arc::new(SqliteStore::open(folder, options, Arc::clone(clock))?);
+            Ok(Opened { store, key_source: keys::Source::Random, _folder: None })
+        }
+        Backend::Redis(redis) => {
+            let own = OwnFolder::take(folder)?;
+            let options = RedisOptions {
+                url: redis.url.expose().clone(),
+                user: redis.user.clone(),
+                password: redis.password.clone(),
+                ca: redis.ca.clone(),
+                prefix: redis.prefix.clone(),
+                durability: config.store.durability,
+                ..RedisOptions::default()
+            };
+            let store: Arc<dyn Store> = Arc::new(RedisStore::open(options, Arc::clone(clock)).await?);
+            let keys = SharedKeys::of(&*store).await.context("the store's master key cannot be read")?;
+            Ok(Opened { store, key_source: keys::Source::Shared(keys), _folder: Some(own) })
+        }
+    }
 }
 
 /// The configured secrets, or the one that was made at the first start.

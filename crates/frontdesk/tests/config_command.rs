@@ -9,7 +9,7 @@ use std::{
 };
 
 use frontdesk::{
-    config::{Config, Environment},
+    config::{Backend, Config, Environment},
     registry,
 };
 use frontdesk_engine::Protocol;
@@ -44,8 +44,8 @@ fn the_shipped_configuration_is_fine_without_a_warning() {
     assert_eq!(left, ["channels.toml"], "a check makes nothing");
 }
 
-/// The shipped file with every example switched on but those of the other protocol.
-fn all_switched_on(protocol: &str) -> Config {
+/// The shipped file with every example switched on but those of the other protocol and the other store.
+fn all_switched_on(protocol: &str, store: &str) -> Config {
     let (mut table, mut lines) = (String::new(), Vec::new());
     for line in fs::read_to_string(shipped()).unwrap().lines() {
         let bare = match line.strip_prefix('#') {
@@ -63,8 +63,15 @@ fn all_switched_on(protocol: &str) -> Config {
         let of_the_other = match (protocol, key) {
             ("frontdesk", "api_key" | "model" | "instructions") | ("openai", "secret") => table == "[agent]",
             _ => false,
+        } || match (store, key) {
+            ("redis", "min_free" | "retention") | ("sqlite", "user" | "password" | "ca" | "prefix" | "folder") => {
+                table == "[store]"
+            }
+            _ => false,
         };
-        if key == "protocol" {
+        if store == "redis" && table == "[store]" && key == "url" {
+            lines.push("url = \"rediss://redis.example.com:6379/0\"".to_owned());
+        } else if key == "protocol" {
             lines.push(format!("protocol = \"{protocol}\""));
         } else if !of_the_other {
             lines.push(bare.to_owned());
@@ -80,6 +87,7 @@ fn all_switched_on(protocol: &str) -> Config {
         ("AGENT_SECRET", secret),
         ("SHOP_SECRET", secret),
         ("MODEL_KEY", "a-key"),
+        ("REDIS_PASSWORD", "a-password"),
     ]
     .into_iter()
     .collect();
@@ -89,17 +97,25 @@ fn all_switched_on(protocol: &str) -> Config {
 /// What stands behind a # must work as well as what does not.
 #[test]
 fn the_shipped_configuration_with_every_example_switched_on_is_fine() {
-    let config = all_switched_on("frontdesk");
+    let config = all_switched_on("frontdesk", "sqlite");
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     assert_eq!(config.tokens.len(), 1);
 }
 
 #[test]
 fn the_shipped_configuration_with_a_language_model_switched_on_is_fine() {
-    let config = all_switched_on("openai");
+    let config = all_switched_on("openai", "sqlite");
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     let Protocol::OpenAi(model) = config.agent.unwrap().protocol else { panic!("another protocol") };
     assert_eq!((model.model.as_str(), model.instructions.as_deref()), ("the-model", Some("You help.")));
+}
+
+#[test]
+fn the_shipped_configuration_with_a_redis_switched_on_is_fine() {
+    let config = all_switched_on("frontdesk", "redis");
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    let Backend::Redis(redis) = config.store.backend else { panic!("another store") };
+    assert_eq!((redis.user.as_deref(), redis.prefix.as_str()), (Some("frontdesk"), "fd"));
 }
 
 #[test]

@@ -8,10 +8,6 @@
 //! half a million with a delivered reply each, and says what a message takes beyond its text.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)] // a program for whoever measures
 
-#[path = "../tests/redis/server.rs"]
-#[allow(dead_code)] // the tests use more of it
-mod server;
-
 use std::{
     sync::{
         Arc,
@@ -22,8 +18,7 @@ use std::{
 
 use frontdesk_model::*;
 use frontdesk_store::{RedisOptions, RedisStore};
-use frontdesk_testkit::store_suite::LEASE;
-use server::Server;
+use frontdesk_testkit::{redis_server::Server, store_suite::LEASE};
 use tokio::task::JoinSet;
 
 const MEASURED: Duration = Duration::from_secs(6);

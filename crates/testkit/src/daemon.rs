@@ -39,6 +39,7 @@ pub struct Site {
     env: Vec<(String, String)>,
     wrapping: Vec<String>,
     server: String,
+    url: String,
     store: String,
     sections: String,
     _temporary: Option<tempfile::TempDir>,
@@ -88,6 +89,7 @@ impl Site {
             env: Vec::new(),
             wrapping: Vec::new(),
             server: String::new(),
+            url: "sqlite:./data".to_owned(),
             store: String::new(),
             sections: String::new(),
             _temporary: None,
@@ -98,6 +100,13 @@ impl Site {
     #[must_use]
     pub fn with(mut self, sections: &str) -> Self {
         let _ = writeln!(self.sections, "{sections}");
+        self
+    }
+
+    /// Keeps everything elsewhere than in its own folder's `data`.
+    #[must_use]
+    pub fn on(mut self, url: &str) -> Self {
+        url.clone_into(&mut self.url);
         self
     }
 
@@ -223,8 +232,9 @@ impl Site {
     }
 
     fn configuration(&self) -> String {
-        let (listen, server, store, sections) = (self.address(), &self.server, &self.store, &self.sections);
-        format!("[server]\nlisten = \"{listen}\"\n{server}\n[store]\nurl = \"sqlite:./data\"\n{store}\n{sections}")
+        let Self { server, url, store, sections, .. } = self;
+        let listen = self.address();
+        format!("[server]\nlisten = \"{listen}\"\n{server}\n[store]\nurl = \"{url}\"\n{store}\n{sections}")
     }
 }
 

@@ -6,4 +6,5 @@ pub mod clock;
 pub mod daemon;
 pub mod far_end;
 pub mod process;
+pub mod redis_server;
 pub mod store_suite;

@@ -37,7 +37,7 @@ use crate::config::Environment;
 /// Where the daemon is to be found.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Reach {
-    /// The running daemon's socket [default: control.sock in the store's folder, as the configuration names it]
+    /// The running daemon's socket [default: control.sock in the daemon's folder, as the configuration names it]
     #[arg(long, global = true, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 }

@@ -1,4 +1,5 @@
-//! Where the running daemon's socket is: in the folder of its store, which the configuration names.
+//! Where the running daemon's socket is: in the daemon's folder, which the configuration names: with SQLite its
+//! store's, else [store] folder.
 //!
 //! An installed daemon runs under systemd, where relative paths start in the service's state folder. Who calls the command has
 //! no such variable, so for the installed configuration that folder is looked into as well.
@@ -76,11 +77,14 @@ mod tests {
         assert_eq!(look(with_secret, &none), ["~/./data/control.sock"]);
         assert_eq!(look("[store]\nurl = \"sqlite:./kept\"\ndurability = 3\n", &none), ["~/./kept/control.sock"]);
         assert_eq!(look("[store]\nurl = \"sqlite:/kept\"\n", &none), ["/kept/control.sock"]);
+        let shared = "[store]\nurl = \"redis://x/0\"\npassword = { env = \"NOT_THERE\" }\n";
+        assert_eq!(look(shared, &none), ["~/./data/control.sock"]);
+        assert_eq!(look(&format!("{shared}folder = \"desk\"\n"), &none), ["~/desk/control.sock"]);
         let moved = none.with("FRONTDESK__STORE__URL", "sqlite:/elsewhere");
         assert_eq!(look("", &moved), ["/elsewhere/control.sock"]);
         let named = Reach { socket: Some("a.sock".into()) };
         assert_eq!(shown(looked_for(&named, Some(Path::new("/no.toml")), &none, nowhere), folder.path()), ["a.sock"]);
-        for bad in ["[store]\nurl = \"redis://x\"\n", "[store\n", "store = 3\n"] {
+        for bad in ["[store]\nurl = \"mysql://x\"\n", "[store\n", "store = 3\n"] {
             std::fs::write(&file, bad).unwrap();
             let refused = looked_for(&Reach::default(), Some(&file), &none, nowhere).unwrap_err();
             assert_eq!(refused.exit_code(), 2, "{bad}");

@@ -48,6 +48,11 @@ impl Table {
         self.places.contains_key(key)
     }
 
+    /// Whether the key stands in the file itself, and not in a variable.
+    pub(super) fn is_in_the_file(&self, key: &str) -> bool {
+        !matches!(self.places.get(key), None | Some(Place::Variable(_)))
+    }
+
     /// Whether nothing was complained about so far.
     pub(super) fn is_right(&self) -> bool {
         self.refused.is_empty()

@@ -17,6 +17,7 @@ mod nearest;
 mod secrets;
 mod sections;
 mod source;
+mod store;
 mod units;
 
 use std::{
@@ -29,7 +30,7 @@ use std::{
 
 use frontdesk_engine::Protocol;
 use frontdesk_http::{Network, TokenGrant};
-use frontdesk_model::{ChannelConfig, ChannelName, Kind, KindName, Settings};
+use frontdesk_model::{ChannelConfig, ChannelName, Kind, KindName, Secret, Settings};
 use frontdesk_store::Durability;
 use url::Url;
 
@@ -78,7 +79,10 @@ pub struct Server {
 /// Where everything is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
-    /// The folder of the SQLite store.
+    /// What keeps it.
+    pub backend: Backend,
+    /// What belongs to this daemon alone lies here: the control socket, keys that a first start makes, and with SQLite the
+    /// store itself.
     pub folder: PathBuf,
     /// What a power cut may take.
     pub durability: Durability,
@@ -86,6 +90,32 @@ pub struct Store {
     pub min_free: u64,
     /// What is older is not kept: at least a day.
     pub retention: Option<Duration>,
+}
+
+/// What keeps everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Backend {
+    /// SQLite, in [`Store::folder`].
+    Sqlite,
+    /// Redis, which other daemons may share.
+    Redis(Redis),
+}
+
+/// Where a Redis is and how it is signed in to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redis {
+    /// Its address, perhaps with a user and a password in it.
+    pub url: Secret,
+    /// The address without them.
+    pub shown: String,
+    /// Signs in under this name, whatever the address says.
+    pub user: Option<String>,
+    /// With this password, whatever the address says.
+    pub password: Option<Secret>,
+    /// The certificate of the authority that the server's was signed by, instead of the public ones.
+    pub ca: Option<PathBuf>,
+    /// What every key begins with.
+    pub prefix: String,
 }
 
 /// The one agent endpoint.
@@ -187,7 +217,7 @@ pub fn store_folder(file: &Path, environment: &Environment) -> Result<PathBuf, R
     let base = base(file, environment);
     let mut checker = Checker { environment, base: &base, findings: Vec::new() };
     let store = match tree.map(|tree| tree.content) {
-        Some(Content::Table(tables)) => sections::store(&mut checker, tables.get("store")),
+        Some(Content::Table(tables)) => store::store(&mut checker, tables.get("store")),
         _ => None,
     };
     findings.append(&mut checker.findings);
@@ -218,7 +248,7 @@ fn assemble(checker: &mut Checker<'_>, file: &Path, content: Content, kinds: &[&
     };
     let server = sections::server(checker, tables.get("server"));
     let tokens = sections::tokens(checker, tables.get("tokens"), &names);
-    let store = sections::store(checker, tables.get("store"));
+    let store = store::store(checker, tables.get("store"));
     let agent = agent::agent(checker, tables.get("agent"));
     let channels = channels::channels(checker, tables.get("channels"), kinds);
     Some(Config {

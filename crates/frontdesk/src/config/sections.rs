@@ -3,17 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
 };
 
 use frontdesk_http::{Network, Scope, TokenGrant};
 use frontdesk_model::{ChannelName, Key, Need, Problem, Secret, Shape};
-use frontdesk_store::Durability;
 use url::{Host, Url};
 
 use super::{
-    Server, Store,
+    Server,
     checker::{Checker, Table, Wrong, unknown},
     finding::{Place, Severity, shown_name},
     source::Node,
@@ -23,9 +20,6 @@ use super::{
 pub(super) const TABLES: [&str; 5] = ["agent", "channels", "server", "store", "tokens"];
 
 const LISTEN: &str = "127.0.0.1:8080";
-const STORE_URL: &str = "sqlite:./data";
-const MIN_FREE: u64 = 256_000_000;
-const RETENTION_LEAST: Duration = Duration::from_secs(24 * 60 * 60);
 /// Shorter ones can be guessed.
 const TOKEN_LETTERS: usize = 16;
 
@@ -52,20 +46,12 @@ pub(super) const TOKEN: &[Key] = &[
     optional("channels", Shape::Texts, "the channels it is held to"),
 ];
 
-/// `[store]`.
-pub(super) const STORE: &[Key] = &[
-    optional("url", Shape::Text, "where everything is kept"),
-    optional("durability", Shape::Choice(&["strict", "relaxed"]), "what a power cut may take"),
-    optional("min_free", Shape::Size, "nothing new is taken when the disk has less left"),
-    optional("retention", Shape::Span, "what is older is not kept"),
-];
-
 pub(super) fn problem(key: &'static str, what: &str, mend: impl Into<String>) -> Problem {
     Problem { key, what: what.into(), mend: mend.into() }
 }
 
 /// An empty table when it is left out.
-fn section(checker: &mut Checker<'_>, node: Option<&Node>, name: &str, keys: &[Key]) -> Option<Table> {
+pub(super) fn section(checker: &mut Checker<'_>, node: Option<&Node>, name: &str, keys: &[Key]) -> Option<Table> {
     match node {
         Some(node) => checker.table(node, name, keys, &[]),
         None => {
@@ -156,51 +142,6 @@ pub(super) fn in_the_clear(url: &Url) -> bool {
         None => false,
     };
     url.scheme() == "http" && !loopback
-}
-
-/// `None`: something is wrong, and the checker knows what.
-pub(super) fn store(checker: &mut Checker<'_>, node: Option<&Node>) -> Option<Store> {
-    let mut table = section(checker, node, "store", STORE)?;
-    let folder = sqlite_folder(table.settings.text("url").unwrap_or(STORE_URL), checker.base);
-    let durability = match table.settings.text("durability") {
-        Some("relaxed") => Durability::Relaxed,
-        _ => Durability::Strict,
-    };
-    let min_free = table.settings.number("min_free").unwrap_or(MIN_FREE);
-    let retention = table.settings.span("retention");
-    if retention.is_some_and(|retention| retention < RETENTION_LEAST) {
-        let what = "conversations would be gone within a day";
-        let mend = "write a span of at least \"1 day\", such as \"400 days\"; leave it out to keep everything";
-        checker.complain(Severity::Error, &mut table, problem("retention", what, mend));
-    }
-    match folder {
-        Ok(folder) => Some(Store { folder, durability, min_free, retention }),
-        Err(Wrong { what, mend }) => {
-            checker.complain(Severity::Error, &mut table, Problem { key: "url", what, mend });
-            None
-        }
-    }
-}
-
-fn sqlite_folder(url: &str, base: &Path) -> Result<PathBuf, Wrong> {
-    let mend = "write \"sqlite:\" and a folder, such as \"sqlite:./data\" or \"sqlite:/var/lib/frontdesk\"";
-    let refuse = |what: &str| Err(Wrong::new(what, mend));
-    let Some(rest) = url.strip_prefix("sqlite:") else {
-        return if url.starts_with("redis:") || url.starts_with("rediss:") || url.starts_with("redis+") {
-            refuse("this build keeps its data in SQLite only, not in Redis")
-        } else {
-            refuse("not a store that this build knows")
-        };
-    };
-    let folder = match rest.strip_prefix("//") {
-        Some(absolute) if absolute.starts_with('/') => absolute,
-        Some(_) => return refuse("two slashes, but no absolute path after them"),
-        None => rest,
-    };
-    if folder.is_empty() || folder.chars().any(char::is_control) {
-        return refuse("no folder");
-    }
-    Ok(base.join(folder))
 }
 
 /// Every token that is right.

@@ -140,12 +140,12 @@ impl Daemon {
 
     async fn go_on_with(&mut self, read: Config) -> Result<()> {
         self.name_what_waits_for_a_restart(&read);
-        // What cannot change counts as it was, for the keys in the store's folder and for the next reload.
+        // What cannot change counts as it was, for the keys in the daemon's folder and for the next reload.
         let Config { server, store, .. } = &self.config;
         let server = Server { listen: server.listen, admin_listen: server.admin_listen, ..read.server };
         let store = Store { retention: read.store.retention, ..store.clone() };
         let config = Config { server, store, ..read };
-        let keys = keys::provide(&config).context("a key could not be made")?;
+        let keys = keys::provide(&config, &self.key_source).context("a key could not be made")?;
         let (channels, difference) = self.channels.changed_to(&config, &self.clock)?;
         let public_url = config.server.public_url.clone().unwrap_or_else(|| self.own_url.clone());
         let options = engine_options(&config, &keys, &channels, public_url);

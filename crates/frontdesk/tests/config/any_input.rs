@@ -29,7 +29,7 @@ fn value() -> impl Strategy<Value = String> {
 
 fn table() -> impl Strategy<Value = String> {
     let names = "(server|store|agent|tokens|channels|tokens\\.[a-zA-Z]{1,3}|channels\\.[a-z]{1,3}|\"[a-z.\\[\\]0-9]{0,6}\"|[a-z]{1,6})";
-    let keys = "(listen|public_url|url|durability|min_free|retention|protocol|secret|api_key|model|instructions|coalesce|fallback|timeout|history|token|scopes|channels|kind|deliver_url|retries|allowed|mode|\"[ -!#-\\[\\]-~]{0,6}\"|[a-z]{1,9})";
+    let keys = "(listen|public_url|url|durability|min_free|retention|user|password|ca|prefix|folder|protocol|secret|api_key|model|instructions|coalesce|fallback|timeout|history|token|scopes|channels|kind|deliver_url|retries|allowed|mode|\"[ -!#-\\[\\]-~]{0,6}\"|[a-z]{1,9})";
     let tables = (names, prop::collection::btree_map(keys, value(), 0..6));
     (any::<bool>(), tables).prop_map(|(many, (name, keys))| {
         let lines: Vec<String> = keys.into_iter().map(|(key, value)| format!("{key} = {value}\n")).collect();

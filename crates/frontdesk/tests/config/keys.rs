@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
-use frontdesk::keys::{KeyError, Keys, Origin, provide};
+use frontdesk::keys::{KeyError, Keys, Origin, Source, provide};
 use frontdesk_http::Scope;
 
 use crate::world::Folder;
@@ -11,7 +11,7 @@ const BARE: &str =
     "[agent]\nurl = \"http://127.0.0.1:1/\"\n[channels.blog]\nkind = \"post\"\n[channels.shop]\nkind = \"post\"\n";
 
 fn keys(folder: &Folder) -> Result<Keys, KeyError> {
-    provide(&folder.load(&[]).unwrap())
+    provide(&folder.load(&[]).unwrap(), &Source::Random)
 }
 
 fn mode(path: &Path) -> u32 {

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use frontdesk::config::{Config, Environment, locate};
+use frontdesk::config::{Backend, Config, Environment, Redis, locate};
 use frontdesk_engine::{OpenAiOptions, Protocol};
 use frontdesk_http::Scope;
 use frontdesk_model::Secret;
@@ -96,6 +96,47 @@ mode = "push"
     let seen = format!("{:?}", config.channels[0].config);
     for wanted in ["https://shop.example.com/x?y=z", "Span(120s)", "Number(7)", "Number(9)", "Switch(false)", "push"] {
         assert!(seen.contains(wanted), "{wanted} in {seen}");
+    }
+}
+
+#[test]
+fn a_redis_has_its_own_keys_and_the_daemon_a_folder_beside_it() {
+    let folder = Folder::new("[store]\nurl = \"redis://:c4n4ry@localhost\"\n");
+    let config = folder.load(&[]).unwrap();
+    let warned: Vec<String> = config.warnings.iter().map(short).filter(|line| line.contains("[store]")).collect();
+    assert_eq!(warned, ["2 [store] url: a password in an address, where it is easily shown"]);
+    let Backend::Redis(redis) = &config.store.backend else { panic!("{:?}", config.store) };
+    assert_eq!((redis.shown.as_str(), redis.prefix.as_str()), ("redis://localhost:6379/0", "fd"));
+    assert!(!format!("{:?}", config.store).contains("c4n4ry"));
+    assert_eq!((config.store.durability, &config.store.folder), (Durability::Relaxed, &folder.path("data")));
+
+    let folder = Folder::new(
+        "[store]\nurl = \"rediss://redis.example.com:6380/3\"\ndurability = \"strict\"\nuser = \"desk\"\n\
+         password = { env = \"REDIS_PASSWORD\" }\nca = \"ca.pem\"\nprefix = \"desk-2\"\nfolder = \"own\"\n",
+    );
+    let config = folder.load(&[("REDIS_PASSWORD", "c4n4ry")]).unwrap();
+    assert_eq!((config.store.durability, &config.store.folder), (Durability::Strict, &folder.path("own")));
+    let wanted = Redis {
+        url: Secret::new("rediss://redis.example.com:6380/3".into()),
+        shown: "rediss://redis.example.com:6380/3".into(),
+        user: Some("desk".into()),
+        password: Some(Secret::new("c4n4ry".into())),
+        ca: Some(folder.path("ca.pem")),
+        prefix: "desk-2".into(),
+    };
+    assert_eq!(config.store.backend, Backend::Redis(wanted));
+
+    // A password in a variable is where one belongs; another machine without TLS is pointed out.
+    let folder = Folder::new("");
+    let config = folder.load(&[("FRONTDESK__STORE__URL", "redis://me:c4n4ry@10.0.0.7:6379/0")]).unwrap();
+    let warned: Vec<String> = config.warnings.iter().map(short).filter(|line| line.contains("[store]")).collect();
+    assert_eq!(
+        warned,
+        ["FRONTDESK__STORE__URL [store] url: not TLS, so what customers write crosses the network readable"]
+    );
+    for alone in ["redis://127.0.0.1/0", "redis://[::1]:6379", "redis://localhost:6379/0", "rediss://10.0.0.7"] {
+        let config = folder.load(&[("FRONTDESK__STORE__URL", alone)]).unwrap();
+        assert!(!config.warnings.iter().map(short).any(|line| line.contains("[store]")), "{alone}");
     }
 }
 
@@ -208,7 +249,31 @@ fn each_mistake_is_named_at_its_line() {
         ),
         ("[server]\npublic_url = \"https://x/?a\"\n", &["2 [server] public_url: an address with a query"]),
         ("[server]\ncolour = []\n", &["2 [server] colour: unknown key"]),
-        ("[store]\nurl = \"redis://h\"\n", &["2 [store] url: this build keeps its data in SQLite only, not in Redis"]),
+        ("[store]\nurl = \"redis://\"\n", &["2 [store] url: an address without a host"]),
+        ("[store]\nurl = \"redis:x\"\n", &["2 [store] url: an address without a host"]),
+        ("[store]\nurl = \"redis://h:99999\"\n", &["2 [store] url: not an address"]),
+        ("[store]\nurl = \"redis://h /0\"\n", &["2 [store] url: white space in an address"]),
+        (
+            "[store]\nurl = \"rediss://h/desk\"\n",
+            &["2 [store] url: something else than a number where the database stands"],
+        ),
+        ("[store]\nurl = \"rediss://h/0?x\"\n", &["2 [store] url: an address with a query or a fragment"]),
+        ("[store]\nurl = \"redis+cluster://h\"\n", &["2 [store] url: a cluster has no address of its own kind"]),
+        ("[store]\nurl = \"redis+sentinel://h\"\n", &["2 [store] url: a way to Redis that this build does not know"]),
+        ("[store]\nuser = \"x\"\n", &["2 [store] user: belongs to a store in Redis, and url names another"]),
+        (
+            "[store]\nurl = \"rediss://h\"\nmin_free = \"1 GB\"\nprefix = \"A\"\n",
+            &[
+                "3 [store] min_free: belongs to a store in SQLite, and url names another",
+                "4 [store] prefix: not a beginning of keys",
+            ],
+        ),
+        ("[store]\nurl = \"redis://localhost\"\nca = \"x\"\n", &["3 [store] ca: an authority, and no TLS"]),
+        ("[store]\nurl = \"rediss://h\"\npassword = [\"a\", \"b\"]\n", &["3 [store] password: several passwords"]),
+        (
+            "[store]\nurl = \"rediss://h\"\nretention = \"400 days\"\n",
+            &["3 [store] retention: belongs to a store in SQLite, and url names another"],
+        ),
         ("[store]\nurl = \"./data\"\n", &["2 [store] url: not a store that this build knows"]),
         ("[store]\nurl = \"sqlite://data\"\n", &["2 [store] url: two slashes, but no absolute path after them"]),
         ("[store]\nurl = \"sqlite:\"\n", &["2 [store] url: no folder"]),

@@ -22,7 +22,7 @@ channels = ["shpo"]
 token = "0123456789abcdef0123"
 
 [store]
-url = "redis://127.0.0.1"
+url = "mysql://127.0.0.1"
 durability = "strictly"
 min_free = "lots"
 

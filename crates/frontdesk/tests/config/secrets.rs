@@ -120,6 +120,8 @@ fn with_canaries() -> Vec<String> {
         ("store", "url"),
         ("store", "durability"),
         ("store", "min_free"),
+        ("store", "password"),
+        ("store", "ca"),
         ("agent", "url"),
         ("agent", "protocol"),
         ("agent", "secret"),

@@ -31,6 +31,11 @@
 //! | `fd{0}store` | the store's id, its form, the master key |
 //! | `fd{0}daemons`, `fd{0}held` | who is there; who holds what one daemon alone may hold |
 //!
+//! **Bytes.** A million customers' messages with texts of 108 bytes in 100,000 conversations, each shown to the agent: 387 bytes a message
+//! beyond its text, of them 164 in the log, 60 for its dedupe key, 44 for its id, 31 its share of the conversation, the rest indexes,
+//! feed and contacts. Half a million with a delivered reply each: 411, as a reply's text is there twice, said and frozen. An operation takes
+//! another 175 for ten minutes. Measured by `examples/redis_figures.rs` on Redis 7.0.
+//!
 
 mod claims;
 mod company;
