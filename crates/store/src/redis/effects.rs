@@ -65,7 +65,7 @@ impl<'n> Verb<'n> {
     }
 
     /// The number, as scripts count, of the key under which a message is known.
-    fn bucket(&mut self, message: MessageId) -> i64 {
+    pub(super) fn bucket(&mut self, message: MessageId) -> i64 {
         let key = self.names.message(Shard::from(self.conversation), message);
         let place = self.ask.keys.iter().position(|known| *known == key).unwrap_or_else(|| {
             self.ask.keys.push(key);

@@ -232,8 +232,11 @@ impl Core {
                 }
                 looked_at += 1;
                 position.set(shard, moment);
-                if let Some(Found { conversation, element, bytes: its_bytes }) =
-                    found.remove(&(entry.conversation, entry.seq))
+                let Some(found) = found.remove(&(entry.conversation, entry.seq)) else { continue };
+                let Some(Found { conversation, element, bytes: its_bytes }) = found else {
+                    changes.lost = true;
+                    continue;
+                };
                 {
                     bytes += its_bytes;
                     let (status, event) = (element.status(), element.event);
@@ -273,12 +276,12 @@ impl Core {
         Ok(lost)
     }
 
-    /// The events that the filter asks for, with their conversations as they are now.
+    /// The events that the filter asks for, with their conversations as they are now; `None` for one that is not kept any more.
     async fn read_events(
         &self,
         batch: &[(Shard, i64, Entry)],
         filter: &ChangeFilter,
-    ) -> Result<HashMap<(ConversationId, Seq), Found>, StoreError> {
+    ) -> Result<HashMap<(ConversationId, Seq), Option<Found>>, StoreError> {
         let mut wanted: Vec<(ConversationId, Vec<Seq>)> = Vec::new();
         for (_, _, Entry { conversation, seq }) in batch {
             if filter.conversation.is_some_and(|only| only != *conversation) {
@@ -305,13 +308,21 @@ impl Core {
         let mut found = HashMap::new();
         for ((id, seqs), answer) in wanted.iter().zip(&answers) {
             let answer = answer.read()?;
-            let Some(stored) = answer.at(0).maybe() else { continue };
+            let Some(stored) = answer.at(0).maybe() else {
+                if answer.at(2).is_true() {
+                    found.extend(seqs.iter().map(|seq| ((*id, *seq), None)));
+                }
+                continue;
+            };
             let conversation = records::conversation(*id, stored.bytes()?)?;
             for (seq, element) in seqs.iter().zip(answer.at(1).list()?) {
-                let Some(element) = element.maybe() else { continue };
+                let Some(element) = element.maybe() else {
+                    found.insert((*id, *seq), None);
+                    continue;
+                };
                 let bytes = stored.bytes()?.len() + element.bytes()?.len() + 2 * WRITTEN_OUT;
                 let element = Element::read(*seq, element.bytes()?)?;
-                found.insert((*id, *seq), Found { conversation: conversation.clone(), element, bytes });
+                found.insert((*id, *seq), Some(Found { conversation: conversation.clone(), element, bytes }));
             }
         }
         Ok(found)

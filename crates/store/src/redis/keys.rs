@@ -9,7 +9,7 @@ use frontdesk_model::{
 use sha2::{Digest, Sha256};
 
 /// Redis keeps a hash of up to 128 entries flat (`hash-max-listpack-entries`): so many buckets hold 8 million messages so.
-const MESSAGE_BUCKETS: u16 = 1024;
+pub(super) const MESSAGE_BUCKETS: u16 = 1024;
 /// And so many a million threads.
 const THREAD_BUCKETS: u16 = 128;
 
@@ -19,6 +19,16 @@ const THREAD_BUCKETS: u16 = 128;
 pub(super) struct Shard(u8);
 
 impl Shard {
+    pub(super) const FIRST: Self = Self(0);
+
+    pub(super) fn numbered(number: u8) -> Option<Self> {
+        (number < PARTITIONS).then_some(Self(number))
+    }
+
+    pub(super) fn next(self) -> Option<Self> {
+        Self::numbered(self.0 + 1)
+    }
+
     pub(super) fn all() -> impl Iterator<Item = Self> {
         (0..PARTITIONS).map(Self)
     }
@@ -158,6 +168,18 @@ impl Names {
     pub(super) fn dedupe(&self, shard: Shard, DedupeKey(key): DedupeKey) -> String {
         let [.., high, low] = key;
         self.of(shard, &format!("u:{}", u16::from_be_bytes([high, low]) % MESSAGE_BUCKETS))
+    }
+
+    /// So many of the keys under which a shard's messages are known again, from this one on; and which is next.
+    pub(super) fn some_dedupe(&self, shard: Shard, from: u16, count: u16) -> (Vec<String>, Option<u16>) {
+        let end = from.saturating_add(count).min(MESSAGE_BUCKETS);
+        let names = (from..end.max(from + 1)).map(|bucket| self.of(shard, &format!("u:{bucket}"))).collect();
+        (names, Some(end).filter(|end| *end < MESSAGE_BUCKETS))
+    }
+
+    /// Which contacts are being erased, and how far.
+    pub(super) fn erasing(&self, shard: Shard) -> String {
+        self.of(shard, "e")
     }
 
     pub(super) fn thread(&self, shard: Shard, digest: &[u8; 16]) -> String {

@@ -28,6 +28,7 @@
 //! | `fd{7}q:HASH`, `fd{7}r:HASH` | where a caller's request is carried out; what became of it there |
 //! | `fd{7}p` | words about contacts on their way to them |
 //! | `fd{7}k`, `fd{7}j` | contacts by the first byte of their id; which conversations each takes part in |
+//! | `fd{7}e` | contacts that are being erased, and how far that is |
 //! | `fd{0}store` | the store's id, its form, the master key |
 //! | `fd{0}daemons`, `fd{0}held` | who is there; who holds what one daemon alone may hold |
 //!
@@ -42,6 +43,7 @@ mod company;
 mod contacts;
 mod effects;
 mod feed;
+mod keeping;
 mod keys;
 mod link;
 mod lists;
@@ -407,6 +409,10 @@ impl Store for RedisStore {
 
     fn company(&self) -> &dyn Company {
         self
+    }
+
+    fn keeping(&self) -> Option<&dyn Keeping> {
+        Some(self)
     }
 
     fn room(&self) -> Room {

@@ -290,7 +290,7 @@ impl Core {
     }
 
     /// What every script with effects is told.
-    fn say_common(&self, ask: &mut Ask) {
+    pub(super) fn say_common(&self, ask: &mut Ask) {
         self.say_time(ask);
         ask.say("feed").number(self.feed_length);
     }

@@ -9,6 +9,7 @@ mod one_server {
 
     frontdesk_testkit::store_suite!(open);
     frontdesk_testkit::company_suite!(open);
+    frontdesk_testkit::keeping_suite!(open);
 }
 
 mod three_masters {
@@ -20,4 +21,5 @@ mod three_masters {
 
     frontdesk_testkit::store_suite!(open);
     frontdesk_testkit::company_suite!(open);
+    frontdesk_testkit::keeping_suite!(open);
 }

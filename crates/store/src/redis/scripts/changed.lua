@@ -1,7 +1,7 @@
 -- Some events of a conversation, with it as it is now. KEYS: conversation, log.
 
 local stored = redis.call('GET', KEYS[1])
-if not stored then return cmsgpack.pack({}) end
+if not stored then return cmsgpack.pack({ false, false, true }) end
 local ask, c = cmsgpack.unpack(ARGV[1]), cmsgpack.unpack(stored)
 if ask.channels[1] then
     local wanted = false

@@ -3,6 +3,7 @@
 
 local DEAD_LETTER = 1
 local SENDING = 2
+local RESOLVED = 3
 
 -- Where a message of this conversation stands, or nil.
 local function find(s, message, bucket)
