@@ -191,6 +191,34 @@ impl Cluster {
         Self { nodes }
     }
 
+    /// Adds a replica of one of them and waits until it has everything. It is the last of the nodes.
+    pub fn add_replica_of(&mut self, place: usize, args: &[&str]) {
+        let args: Vec<&str> = args.iter().copied().chain(["--cluster-enabled", "yes"]).collect();
+        let replica = Server::start(&args);
+        let bus = self.nodes[0].bus.to_string();
+        let _: () = replica.say(&["CLUSTER", "MEET", "127.0.0.1", &self.nodes[0].port.to_string(), &bus]);
+        let id: String = self.nodes[place].say(&["CLUSTER", "MYID"]);
+        let started = Instant::now();
+        let knows = |node: &Server| {
+            let nodes: String = node.say(&["CLUSTER", "NODES"]);
+            nodes.contains(&id) && !nodes.contains("handshake")
+        };
+        while !knows(&replica) {
+            assert!(started.elapsed() < PATIENCE, "the replica does not come to the cluster");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _: () = replica.say(&["CLUSTER", "REPLICATE", &id]);
+        let has_all = |node: &Server| {
+            let info: String = node.say(&["INFO", "replication"]);
+            info.contains("master_link_status:up")
+        };
+        while !has_all(&replica) {
+            assert!(started.elapsed() < PATIENCE, "the replica does not get its data");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.nodes.push(replica);
+    }
+
     /// The address of one of them.
     pub fn url(&self) -> String {
         self.nodes[0].url()

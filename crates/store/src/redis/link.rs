@@ -1,6 +1,6 @@
 //! The way to Redis: one connection for verbs, one for reads, both shared by all callers, whose calls travel packed together.
 //!
-//! A connection that broke is replaced by the next call; whoever waited on it is told that the store is unavailable, as what
+//! A connection that broke, or that ends at what has become a replica, is replaced by the next call; whoever waited on it is told that the store is unavailable, as what
 //! was on its way may have been carried out. A server that knows a script no longer (after a restart, on another master) is sent
 //! the whole script once more. On a cluster each call goes to the master of its shard's slot.
 
@@ -113,7 +113,19 @@ impl Link {
         if is_unknown_script(&value) {
             value = self.verbs.call(shard, &script.whole(&named)).await;
         }
+        self.leave_a_former_master(value.as_ref().err()).await;
         answer(value)
+    }
+
+    /// Where the master is another server now under the same address, old connections still lead to the former one.
+    async fn leave_a_former_master(&self, error: Option<&RedisError>) {
+        if error.is_some_and(|error| matches!(error.code(), Some("READONLY" | "MASTERDOWN"))) {
+            for line in [&self.verbs, &self.reads] {
+                if let Line::One(single) = line {
+                    single.give_up(single.number.load(Ordering::Relaxed)).await;
+                }
+            }
+        }
     }
 
     /// Runs one script in several shards at once. The answers come in the order of the calls.
@@ -134,6 +146,7 @@ impl Link {
                 if is_unknown_script(&value) {
                     value = line.call(*shard, &script.whole(command)).await;
                 }
+                self.leave_a_former_master(value.as_ref().err()).await;
                 answers.push(answer(value)?);
             }
         }
@@ -308,12 +321,17 @@ impl Single {
         let (mut connection, number) = self.connection().await?;
         let result = send(&mut connection).await;
         if result.as_ref().is_err_and(RedisError::is_unrecoverable_error) {
-            let mut present = self.present.lock().await;
-            if self.number.load(Ordering::Relaxed) == number {
-                *present = Present::Down { since: None, error: None };
-            }
+            self.give_up(number).await;
         }
         result
+    }
+
+    /// Unless somebody was quicker.
+    async fn give_up(&self, number: u64) {
+        let mut present = self.present.lock().await;
+        if self.number.load(Ordering::Relaxed) == number {
+            *present = Present::Down { since: None, error: None };
+        }
     }
 }
 

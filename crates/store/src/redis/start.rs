@@ -247,7 +247,7 @@ async fn cluster(
 }
 
 /// Every command that is called, here or in a script. `K` stands for a key.
-const COMMANDS: [&[&str]; 29] = [
+const COMMANDS: [&[&str]; 30] = [
     &["time"],
     &["info"],
     &["eval", "return 1", "1", "K"],
@@ -258,6 +258,7 @@ const COMMANDS: [&[&str]; 29] = [
     &["del", "K"],
     &["pexpire", "K", "1"],
     &["hget", "K", "f"],
+    &["hgetall", "K"],
     &["hmget", "K", "f"],
     &["hset", "K", "f", "v"],
     &["hsetnx", "K", "f", "v"],

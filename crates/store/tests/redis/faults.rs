@@ -6,7 +6,10 @@ use frontdesk_model::*;
 use frontdesk_store::RedisOptions;
 use frontdesk_testkit::store_suite::{Bench, thread};
 
-use crate::server::{ALWAYS, Cluster, Server, bench, open_on, options};
+use crate::{
+    proxy::Proxy,
+    server::{ALWAYS, Cluster, Server, bench, open_on, options},
+};
 
 /// Repeats a call until the store is there again.
 macro_rules! until_there {
@@ -225,4 +228,55 @@ async fn a_master_of_a_cluster_that_was_killed_comes_back_with_everything() {
     }
     let page = PageRequest { limit: 200, page: None };
     assert_eq!(until_there!(bench.store.conversations(ConversationFilter::default(), page.clone())).data.len(), 24);
+}
+
+/// A replica that has been promoted knows no script, and the address that led to the old master leads to it. What both had is there.
+#[tokio::test]
+async fn the_next_master_under_the_same_address_is_gone_on_with() {
+    let (old, new) = (Server::start(ALWAYS), Server::start(ALWAYS));
+    new.say::<()>(&["REPLICAOF", "127.0.0.1", &old.port.to_string()]);
+    let proxy = Proxy::to(old.port);
+    let bench = bench(options(proxy.url())).await;
+    let (id, _) = bench.say("order-77").await;
+    let claim = bench.one(Lane::Agent).await;
+    while old.say::<i64>(&["WAIT", "1", "100"]) == 0 {}
+    let info: String = new.say(&["INFO", "replication"]);
+    assert!(info.contains("master_link_status:up"), "{info}");
+    new.say::<()>(&["REPLICAOF", "NO", "ONE"]);
+    old.say::<()>(&["REPLICAOF", "127.0.0.1", &new.port.to_string()]);
+    proxy.lead_to(new.port);
+    let append = bench.appending(id, Vec::new(), vec![bench.note()]);
+    let first = bench.store.append(append.clone()).await;
+    assert_eq!(first, Err(StoreError::Unavailable("this Redis is a replica, which takes no writes".into())));
+    let applied = bench.store.append(append).await.unwrap();
+    assert!(matches!(applied, Applied::Done { last_seq: Seq(2), .. }), "{applied:?}");
+    bench.finish(&claim).await;
+    assert_eq!(bench.say("order-77").await, (id, Seq(3)));
+}
+
+/// Nobody is told of it: the cluster's other nodes know.
+#[tokio::test]
+async fn a_replica_of_a_cluster_that_takes_over_is_found_and_gone_on_with() {
+    let mut cluster = Cluster::start(ALWAYS);
+    cluster.add_replica_of(1, ALWAYS);
+    let patience = Duration::from_millis(1000);
+    let bench = bench(RedisOptions { timeout: patience, ..options(cluster.url()) }).await;
+    let names: Vec<String> = (0..24).map(|number| format!("order-{number}")).collect();
+    for name in &names {
+        bench.say(name).await;
+    }
+    let claims = bench.claim(Lane::Agent, 24).await.claims;
+    while cluster.nodes[1].say::<i64>(&["WAIT", "1", "100"]) == 0 {}
+    cluster.nodes[1].stop();
+    cluster.nodes[3].say::<()>(&["CLUSTER", "FAILOVER", "TAKEOVER"]);
+    for claim in &claims {
+        let settle = bench.settling(claim, vec![bench.note()], Then::Advance);
+        let settled = until_there!(bench.store.settle(settle.clone()));
+        assert!(matches!(settled.applied, Applied::Done { last_seq: Seq(2), .. }), "{settled:?}");
+    }
+    for name in &names {
+        let inbound = bench.inbound(&thread(name));
+        let committed = until_there!(bench.store.commit_inbound(inbound.clone()));
+        assert!(matches!(committed, Committed::New { seq: Seq(3), .. }), "{committed:?}");
+    }
 }

@@ -3,7 +3,10 @@
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, Ordering},
+    },
     thread,
 };
 
@@ -25,6 +28,7 @@ struct Cut {
 /// Forwards to a server on 127.0.0.1.
 pub(crate) struct Proxy {
     port: u16,
+    target: Arc<AtomicU16>,
     cut: Arc<Mutex<Option<Cut>>>,
 }
 
@@ -34,17 +38,25 @@ impl Proxy {
         let own = listener.local_addr().unwrap().port();
         let cut = Arc::new(Mutex::new(None));
         let armed = Arc::clone(&cut);
+        let target = Arc::new(AtomicU16::new(port));
+        let leads_to = Arc::clone(&target);
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+                let to = ("127.0.0.1", leads_to.load(Ordering::SeqCst));
+                let Ok(server) = TcpStream::connect(to) else { continue };
                 forward(&client, &server, &armed);
             }
         });
-        Self { port: own, cut }
+        Self { port: own, target, cut }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    /// Whoever connects from now on comes to another server.
+    pub(crate) fn lead_to(&self, port: u16) {
+        self.target.store(port, Ordering::SeqCst);
     }
 
     /// Cuts the connection at the call that holds these bytes, the first after `passing` others that do.

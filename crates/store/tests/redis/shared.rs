@@ -7,7 +7,7 @@ use frontdesk_store::RedisOptions;
 use frontdesk_testkit::store_suite::{ALL, Bench, LEASE, neighbours, rows, thread};
 use tokio::task::JoinSet;
 
-use crate::server::{bench, open_on, options, shared_server};
+use crate::server::{Server, bench, open_on, options, shared_server};
 
 async fn say_in(bench: &Bench, thread: &ThreadKey) -> ConversationId {
     match bench.store.commit_inbound(bench.inbound(thread)).await.unwrap() {
@@ -141,6 +141,87 @@ async fn a_long_log_is_read_claimed_and_rewound_like_a_short_one() {
         bench.finish(&claim).await;
     }
     assert!(bench.try_one(Lane::Agent).await.is_none());
+}
+
+/// What the server took for each script since its log was emptied, in microseconds.
+fn costs(server: &Server) -> Vec<u64> {
+    let entries: Vec<redis::Value> = server.say(&["SLOWLOG", "GET", "-1"]);
+    let cost = |entry| {
+        let redis::Value::Array(fields) = entry else { panic!("{entry:?}") };
+        let words: Vec<Vec<u8>> = redis::from_redis_value(fields[3].clone()).unwrap();
+        words[0].eq_ignore_ascii_case(b"EVALSHA").then(|| redis::from_redis_value(fields[2].clone()).unwrap())
+    };
+    entries.into_iter().filter_map(cost).collect()
+}
+
+fn middle(mut costs: Vec<u64>) -> u64 {
+    assert!(costs.len() >= 20, "{} calls", costs.len());
+    costs.sort_unstable();
+    costs[costs.len() / 2]
+}
+
+/// To claim, to settle, to read a page of at either end and in the middle; by the server's own time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_conversation_of_100_000_messages_is_as_cheap_as_one_of_ten() {
+    const LONG: u64 = 100_000;
+    const ROUNDS: usize = 30;
+    let server = Server::start(&["--save", "", "--slowlog-max-len", "100000", "--slowlog-log-slower-than", "-1"]);
+    let bench = bench(options(server.url())).await;
+    let (short, _) = bench.say("short").await;
+    bench.apply(short, (0..9).map(|_| bench.note()).collect()).await;
+    let (long, _) = bench.say("long").await;
+    for _ in 0..LONG / 500 {
+        bench.apply(long, (0..500).map(|_| bench.note()).collect()).await;
+    }
+    assert_eq!(bench.conversation(long).await.last_seq, Seq(LONG + 1));
+    let measure = || {
+        server.say::<()>(&["SLOWLOG", "RESET"]);
+        server.say::<()>(&["CONFIG", "SET", "slowlog-log-slower-than", "0"]);
+    };
+    for claim in [bench.one(Lane::Agent).await, bench.one(Lane::Agent).await] {
+        bench.finish(&claim).await;
+    }
+    let mut found: Vec<(&str, [u64; 2])> = Vec::new();
+    for (place, (name, id)) in [("short", short), ("long", long)].into_iter().enumerate() {
+        let mut note = |what: &'static str, cost: u64| match found.iter_mut().find(|(known, _)| *known == what) {
+            Some((_, both)) => both[place] = cost,
+            None => found.push((what, [cost, 0])),
+        };
+        measure();
+        for _ in 0..ROUNDS {
+            bench.say(name).await;
+        }
+        note("commit", middle(costs(&server)));
+        let (mut claiming, mut settling) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            measure();
+            let claim = bench.one(Lane::Agent).await;
+            claiming.push(costs(&server).iter().sum());
+            measure();
+            bench.finish(&claim).await;
+            settling.push(costs(&server).iter().sum());
+        }
+        note("claim", middle(claiming));
+        note("settle", middle(settling));
+        let end = bench.conversation(id).await.last_seq.0;
+        for (what, after) in [("page at the front", 0), ("in the middle", end / 2 - 5), ("at the end", end - 10)] {
+            measure();
+            for _ in 0..ROUNDS {
+                let page = bench.store.events(id, Seq(after), rows(10)).await.unwrap().unwrap();
+                assert_eq!(page.data.len(), 10);
+            }
+            note(what, middle(costs(&server)));
+        }
+        measure();
+        for _ in 0..ROUNDS {
+            assert_eq!(bench.store.messages(id, None, rows(10)).await.unwrap().unwrap().data.len(), 10);
+        }
+        note("newest messages", middle(costs(&server)));
+    }
+    println!("microseconds of the server, in a conversation of ten and of 100,000: {found:?}");
+    for (what, [short, long]) in found {
+        assert!(long <= 2 * short + 60, "{what}: {short} us in a short conversation, {long} us in a long one");
+    }
 }
 
 /// Set back or forward, nobody is left with a lease that never ends, and nothing is due for ever.
