@@ -64,9 +64,7 @@ fn all_switched_on(protocol: &str, store: &str) -> Config {
             ("frontdesk", "api_key" | "model" | "instructions") | ("openai", "secret") => table == "[agent]",
             _ => false,
         } || match (store, key) {
-            ("redis", "min_free" | "retention") | ("sqlite", "user" | "password" | "ca" | "prefix" | "folder") => {
-                table == "[store]"
-            }
+            ("redis", "min_free") | ("sqlite", "user" | "password" | "ca" | "prefix" | "folder") => table == "[store]",
             _ => false,
         };
         if store == "redis" && table == "[store]" && key == "url" {

@@ -37,7 +37,7 @@ pub(super) const STORE: &[Key] = &[
     optional("folder", Shape::Text, "what belongs to this daemon alone, beside a Redis"),
 ];
 
-const OF_SQLITE: &[&str] = &["min_free", "retention"];
+const OF_SQLITE: &[&str] = &["min_free"];
 const OF_REDIS: &[&str] = &["user", "password", "ca", "prefix", "folder"];
 
 /// `None`: something is wrong, and the checker knows what.

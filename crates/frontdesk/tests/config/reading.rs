@@ -112,10 +112,12 @@ fn a_redis_has_its_own_keys_and_the_daemon_a_folder_beside_it() {
 
     let folder = Folder::new(
         "[store]\nurl = \"rediss://redis.example.com:6380/3\"\ndurability = \"strict\"\nuser = \"desk\"\n\
-         password = { env = \"REDIS_PASSWORD\" }\nca = \"ca.pem\"\nprefix = \"desk-2\"\nfolder = \"own\"\n",
+         password = { env = \"REDIS_PASSWORD\" }\nca = \"ca.pem\"\nprefix = \"desk-2\"\nfolder = \"own\"\n\
+         retention = \"400 days\"\n",
     );
     let config = folder.load(&[("REDIS_PASSWORD", "c4n4ry")]).unwrap();
     assert_eq!((config.store.durability, &config.store.folder), (Durability::Strict, &folder.path("own")));
+    assert_eq!(config.store.retention, Some(Duration::from_secs(400 * 24 * 60 * 60)));
     let wanted = Redis {
         url: Secret::new("rediss://redis.example.com:6380/3".into()),
         shown: "rediss://redis.example.com:6380/3".into(),
@@ -270,10 +272,6 @@ fn each_mistake_is_named_at_its_line() {
         ),
         ("[store]\nurl = \"redis://localhost\"\nca = \"x\"\n", &["3 [store] ca: an authority, and no TLS"]),
         ("[store]\nurl = \"rediss://h\"\npassword = [\"a\", \"b\"]\n", &["3 [store] password: several passwords"]),
-        (
-            "[store]\nurl = \"rediss://h\"\nretention = \"400 days\"\n",
-            &["3 [store] retention: belongs to a store in SQLite, and url names another"],
-        ),
         ("[store]\nurl = \"./data\"\n", &["2 [store] url: not a store that this build knows"]),
         ("[store]\nurl = \"sqlite://data\"\n", &["2 [store] url: two slashes, but no absolute path after them"]),
         ("[store]\nurl = \"sqlite:\"\n", &["2 [store] url: no folder"]),

@@ -247,7 +247,7 @@ async fn cluster(
 }
 
 /// Every command that is called, here or in a script. `K` stands for a key.
-const COMMANDS: [&[&str]; 30] = [
+const COMMANDS: [&[&str]; 32] = [
     &["time"],
     &["info"],
     &["eval", "return 1", "1", "K"],
@@ -259,6 +259,7 @@ const COMMANDS: [&[&str]; 30] = [
     &["pexpire", "K", "1"],
     &["hget", "K", "f"],
     &["hgetall", "K"],
+    &["hkeys", "K"],
     &["hmget", "K", "f"],
     &["hset", "K", "f", "v"],
     &["hsetnx", "K", "f", "v"],
@@ -278,6 +279,7 @@ const COMMANDS: [&[&str]; 30] = [
     &["zrangebylex", "K", "-", "+"],
     &["zrevrangebylex", "K", "+", "-"],
     &["zrem", "K", "v"],
+    &["zscore", "K", "v"],
 ];
 
 async fn check_permissions(link: &Link, names: &Names, place: &Place) -> Result<(), RedisOpenError> {
@@ -422,5 +424,36 @@ fn tls(place: Place, error: &RedisError, said: String) -> RedisOpenError {
         RedisOpenError::Tls(place, "it takes connections but does not answer".into())
     } else {
         RedisOpenError::Tls(place, said)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // a test may stop at the first surprise
+
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::*;
+
+    /// A user who may not call one of them is told at the start, and not by a script that stops in the middle.
+    #[test]
+    fn every_command_that_is_called_is_asked_for_at_the_start() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/redis");
+        let mut called = BTreeSet::new();
+        for folder in [folder.join("scripts"), folder] {
+            for file in fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).filter(|file| file.is_file()) {
+                let text = fs::read_to_string(&file).unwrap();
+                for opening in ["call('", "redis::cmd(\""] {
+                    let words = text.split(opening).skip(1).filter_map(|rest| rest.split(['\'', '"']).next());
+                    let words =
+                        words.filter(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase()));
+                    called.extend(words.map(str::to_lowercase));
+                }
+            }
+        }
+        assert!(called.contains("rpush") && called.contains("hsetnx"), "{called:?}");
+        let asked: BTreeSet<String> =
+            COMMANDS.iter().filter_map(|command| command.first()).map(|word| (*word).to_owned()).collect();
+        assert_eq!(called.difference(&asked).collect::<Vec<_>>(), Vec::<&String>::new());
     }
 }
