@@ -12,7 +12,11 @@ use frontdesk_testkit::{
     redis_server::{ALWAYS, Server},
 };
 use serde_json::json;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::watch,
+    task::JoinSet,
+};
 
 use crate::{
     ten_kills::{Dice, Ledger, Refusals, Verdict, agent, seed, shop, wait_until_all_is_sent, write_to},
@@ -195,4 +199,35 @@ async fn a_start_says_what_can_be_lost_and_refuses_what_would_break_its_word() {
         said.contains("nothing listens at redis://127.0.0.1:1/0; start Redis there, or correct [store] url"),
         "{said}"
     );
+}
+
+/// As after the start of a machine. Whoever stops the daemon meanwhile does not wait for that.
+#[tokio::test]
+async fn a_redis_that_still_loads_its_data_is_waited_for() {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let loads = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut asked = [0; 4096];
+                while let Ok(read @ 1..) = stream.read(&mut asked).await {
+                    // Each command is answered; each begins with a star.
+                    let commands = asked[..read].iter().filter(|byte| **byte == b'*').count();
+                    let answer = "-LOADING Redis is loading the dataset in memory\r\n".repeat(commands);
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            });
+        }
+    });
+    let site = Site::new(env!("CARGO_BIN_EXE_frontdesk")).unwrap().on(&format!("redis://{address}/0"));
+    let mut daemon = site.launch().unwrap();
+    let began = Instant::now();
+    while !daemon.said().contains("is still loading its data from disk") {
+        assert!(began.elapsed() < Duration::from_secs(20), "{}", daemon.said());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    daemon.terminate().unwrap();
+    assert!(daemon.ended(Duration::from_secs(10)).await.unwrap().success());
+    loads.abort();
 }

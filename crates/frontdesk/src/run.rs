@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use frontdesk_engine::{AgentOptions, Drained, Engine, EngineOptions, Protocol, SharedKeys};
 use frontdesk_http::{Front, HttpOptions, Limits, MountedChannel};
 use frontdesk_model::{Clock, Store};
-use frontdesk_store::{RedisOptions, RedisStore, SqliteOptions, SqliteStore};
+use frontdesk_store::{RedisOpenError, RedisOptions, RedisStore, SqliteOptions, SqliteStore};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -37,6 +37,9 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(25);
 /// How long connections may take to end after that.
 const LAST_CALL: Duration = Duration::from_secs(3);
+/// How long a Redis may read its data from disk before that is called a failure. The supervisor's limit for a start lies above it.
+const LOADING_PATIENCE: Duration = Duration::from_secs(4 * 60);
+const LOOK_WHETHER_LOADED: Duration = Duration::from_millis(500);
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +94,11 @@ async fn live(config: Config) -> Result<Ended> {
     let mut signals = Signals::listen()?;
     let environment = Environment::of_process();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let Opened { store, key_source, _folder } = open_store(&config, &clock).await?;
+    let opened = tokio::select! {
+        opened = open_store(&config, &clock) => opened?,
+        () = signals.stop() => return Ok(Ended::Clean),
+    };
+    let Opened { store, key_source, _folder } = opened;
     let keys = keys::provide(&config, &key_source).context("a key could not be made")?;
     let listeners = listeners::open(&config, &environment).await?;
     let address = listeners.public.local_addr().context("the listener has no address")?;
@@ -232,9 +239,26 @@ async fn open_store(config: &Config, clock: &Arc<dyn Clock>) -> Result<Opened> {
                 durability: config.store.durability,
                 ..RedisOptions::default()
             };
-            let store: Arc<dyn Store> = Arc::new(RedisStore::open(options, Arc::clone(clock)).await?);
+            let store: Arc<dyn Store> = Arc::new(open_redis(options, clock).await?);
             let keys = SharedKeys::of(&*store).await.context("the store's master key cannot be read")?;
             Ok(Opened { store, key_source: keys::Source::Shared(keys), _folder: Some(own) })
+        }
+    }
+}
+
+/// After the start of a machine a Redis reads its data from disk for a while; that is waited for.
+async fn open_redis(options: RedisOptions, clock: &Arc<dyn Clock>) -> Result<RedisStore, RedisOpenError> {
+    let until = clock.boot() + LOADING_PATIENCE;
+    let mut told = false;
+    loop {
+        match RedisStore::open(options.clone(), Arc::clone(clock)).await {
+            Err(error @ RedisOpenError::Loading(_)) if clock.boot() < until => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::info!("{error}; waiting for it");
+                }
+                clock.sleep(LOOK_WHETHER_LOADED).await;
+            }
+            opened => return opened,
         }
     }
 }

@@ -34,8 +34,8 @@ static CLAIM: Script = work_in_flight!("prelude.lua", "claim.lua");
 const HELD_AT_LEAST: usize = 16;
 /// Between two classes of the schedule's scores; see `scripts/prelude.lua`.
 const ERA: i64 = 1 << 48;
-/// How long a claim's conversation is remembered after it was last heard of.
-const REMEMBERED: Duration = Duration::from_secs(3600);
+/// For so long after its lease a claim's conversation is remembered: whoever repeats a call under it does so by then.
+const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// Lanes of one kind that the schedule has in one place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,8 +101,20 @@ pub(super) struct Made {
 }
 
 struct Remembered {
-    by_id: HashMap<ClaimId, (ConversationId, Lane, Instant)>,
+    by_id: HashMap<ClaimId, OneMade>,
     tidy_at: usize,
+}
+
+struct OneMade {
+    conversation: ConversationId,
+    lane: Lane,
+    /// From the latest call under it on, the lease and a while.
+    until: Instant,
+}
+
+fn until(lease: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(lease.saturating_add(REMEMBERED)).unwrap_or(now + REMEMBERED)
 }
 
 impl Made {
@@ -124,22 +136,23 @@ impl Made {
         Shard::of_byte(number)
     }
 
-    pub(super) fn remember(&self, claim: &Claim) {
+    pub(super) fn remember(&self, claim: &Claim, lease: Duration) {
         let now = Instant::now();
         let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         if claims.by_id.len() >= claims.tidy_at {
-            claims.by_id.retain(|_, (_, _, heard)| now.duration_since(*heard) < REMEMBERED);
+            claims.by_id.retain(|_, made| made.until > now);
             claims.tidy_at = 1024.max(2 * claims.by_id.len());
         }
-        claims.by_id.insert(claim.id, (claim.conversation.id, claim.lane, now));
+        let made = OneMade { conversation: claim.conversation.id, lane: claim.lane, until: until(lease) };
+        claims.by_id.insert(claim.id, made);
     }
 
-    /// What a claim is of. It is heard of by that.
-    pub(super) fn find(&self, claim: ClaimId) -> Option<(ConversationId, Lane)> {
+    /// What a claim is of. It is remembered at least for another lease of this length.
+    pub(super) fn find(&self, claim: ClaimId, lease: Duration) -> Option<(ConversationId, Lane)> {
         let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
-        let (conversation, lane, heard) = claims.by_id.get_mut(&claim)?;
-        *heard = Instant::now();
-        Some((*conversation, *lane))
+        let made = claims.by_id.get_mut(&claim)?;
+        made.until = made.until.max(until(lease));
+        Some((made.conversation, made.lane))
     }
 }
 
@@ -301,7 +314,7 @@ impl Core {
         let mut claims = Vec::new();
         for answer in self.link.run_each(Purpose::Verb, &CLAIM, asks.collect()).await? {
             for claim in answer.read()?.list()? {
-                claims.extend(self.given(claim)?);
+                claims.extend(self.given(claim, request.lease)?);
             }
         }
         Ok(claims)

@@ -153,12 +153,14 @@ impl Link {
         Ok(answers)
     }
 
-    /// What only reads is asked once more where the connection broke.
+    /// What only reads is asked once more where the connection broke. One that does not answer is not waited for twice.
     async fn send(&self, purpose: Purpose, calls: &[(Shard, Vec<Cmd>)]) -> RedisResult<Vec<Vec<Value>>> {
         let line = self.line(purpose);
         let values = line.calls(calls).await;
         match (&values, purpose) {
-            (Err(error), Purpose::Read) if error.is_unrecoverable_error() => line.calls(calls).await,
+            (Err(error), Purpose::Read) if error.is_unrecoverable_error() && !error.is_timeout() => {
+                line.calls(calls).await
+            }
             _ => values,
         }
     }

@@ -13,19 +13,26 @@ pub(super) struct Space {
 }
 
 /// What one server says of its memory, in bytes. `most`: its maxmemory, 0 for none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Memory {
     pub(super) used: u64,
     pub(super) most: u64,
+    /// The policy by which it throws data away when that is used up, if it does.
+    pub(super) evicts: Option<String>,
 }
 
 impl Memory {
     /// From the answer to `INFO memory`.
     pub(super) fn read(info: &str) -> Option<Self> {
-        Some(Self { used: field(info, "used_memory")?.parse().ok()?, most: field(info, "maxmemory")?.parse().ok()? })
+        let evicts = field(info, "maxmemory_policy").filter(|policy| *policy != "noeviction").map(str::to_owned);
+        Some(Self {
+            used: field(info, "used_memory")?.parse().ok()?,
+            most: field(info, "maxmemory")?.parse().ok()?,
+            evicts,
+        })
     }
 
-    fn is_low(self) -> bool {
+    fn is_low(&self) -> bool {
         self.most > 0 && self.used / FULL_AT >= self.most / 100
     }
 }
@@ -46,14 +53,19 @@ impl Space {
 
     /// The servers' memory, just looked at. The fullest counts.
     pub(super) fn note(&self, servers: &[Memory]) {
+        let evicts = servers.iter().find_map(|memory| memory.evicts.as_deref());
         let low = servers.iter().filter(|memory| memory.is_low()).max_by_key(|memory| memory.used);
-        let room = match low {
-            Some(Memory { used, most }) => Room::Low(format!(
+        let room = match (evicts, low) {
+            // Refused at the start, and somebody may say it later.
+            (Some(policy), _) => Room::Low(format!(
+                "Redis has been told to throw conversations away when its memory is full (maxmemory-policy {policy}); say maxmemory-policy noeviction to it, and new messages are taken again"
+            )),
+            (None, Some(Memory { used, most, .. })) => Room::Low(format!(
                 "Redis uses {} of the {} MB that it may (maxmemory); new messages are taken again below {FULL_AT} %",
                 used / 1_000_000,
                 most / 1_000_000
             )),
-            None => Room::Enough,
+            (None, None) => Room::Enough,
         };
         *self.room.write().unwrap_or_else(PoisonError::into_inner) = room;
     }
@@ -66,7 +78,7 @@ mod tests {
     #[test]
     fn nine_tenths_of_the_memory_are_the_bound() {
         let space = Space::new();
-        let memory = |used, most| Memory { used, most };
+        let memory = |used, most| Memory { used, most, evicts: None };
         for (used, most, enough) in [(1, 0, true), (899, 1000, true), (901, 1000, false), (1_000_000_000, 0, true)] {
             space.note(&[memory(1_000_000, 100_000_000), memory(used * 1_000_000, most * 1_000_000)]);
             assert_eq!(space.room() == Room::Enough, enough, "{used} of {most}");
@@ -76,7 +88,7 @@ mod tests {
     #[test]
     fn info_is_read_by_its_names() {
         let info = "# Memory\r\nused_memory:1048576\r\nused_memory_human:1.00M\r\nmaxmemory:0\r\n";
-        assert_eq!(Memory::read(info), Some(Memory { used: 1_048_576, most: 0 }));
+        assert_eq!(Memory::read(info), Some(Memory { used: 1_048_576, most: 0, evicts: None }));
         assert_eq!(field(info, "absent"), None);
     }
 }

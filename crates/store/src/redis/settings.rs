@@ -118,7 +118,7 @@ pub(super) fn describe(servers: &[Settings]) -> String {
         None => "a power cut loses nothing that was acknowledged".to_owned(),
     };
     sentences.push_str(&failover(servers));
-    if servers.iter().any(|settings| settings.memory.is_some_and(|memory| memory.most == 0)) {
+    if servers.iter().any(|settings| settings.memory.as_ref().is_some_and(|memory| memory.most == 0)) {
         sentences.push_str(
             "\nmaxmemory is not set: nobody is warned before the machine's memory is used up, and then the system ends Redis; set it in redis.conf, to less than the machine has (maxmemory 4gb)",
         );

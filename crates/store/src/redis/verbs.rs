@@ -116,7 +116,8 @@ impl Core {
                 }
                 b"new" => {
                     self.threads.put(digest, conversation);
-                    let claim = self.given(answer.at(2))?;
+                    let lease = claim.map_or(Duration::ZERO, |next| next.lease);
+                    let claim = self.given(answer.at(2), lease)?;
                     let mut claim: Vec<Claim> =
                         claim.into_iter().map(|claim| verb.words.iter().fold(claim, with_contact)).collect();
                     if claim.iter().any(|claim| claim.contact.is_none()) {
@@ -164,7 +165,7 @@ impl Core {
     pub(super) async fn settle(&self, settle: Settle) -> Result<Settled, StoreError> {
         let shard = self.claims.shard(settle.claim);
         let operation = self.names.operation(shard, settle.operation);
-        let Some((conversation, lane)) = self.claims.find(settle.claim) else {
+        let Some((conversation, lane)) = self.claims.find(settle.claim, Duration::ZERO) else {
             let before = self.answer_of(shard, operation).await?;
             let before = before.as_deref().map(Item::read).transpose()?;
             let before = before.as_ref().map(|before| applied(before, &settle.guards)).transpose()?;
@@ -183,7 +184,8 @@ impl Core {
         let answer = answer.read()?;
         let applied = applied(answer.at(0), &settle.guards)?.ok_or(Unreadable)?;
         self.tell_contacts(conversation, answer.at(2), answer.at(3), verb.words).await?;
-        let mut next: Vec<Claim> = self.given(answer.at(1))?.into_iter().collect();
+        let lease = settle.next.map_or(Duration::ZERO, |next| next.lease);
+        let mut next: Vec<Claim> = self.given(answer.at(1), lease)?.into_iter().collect();
         self.add_contacts(&mut next).await?;
         Ok(Settled { applied, next: next.pop().map(Box::new) })
     }
@@ -218,7 +220,7 @@ impl Core {
     pub(super) async fn release(&self, release: Release) -> Result<Held, StoreError> {
         let shard = self.claims.shard(release.claim);
         let operation = self.names.operation(shard, release.operation);
-        let Some((conversation, lane)) = self.claims.find(release.claim) else {
+        let Some((conversation, lane)) = self.claims.find(release.claim, Duration::ZERO) else {
             let before = self.answer_of(shard, operation).await?;
             let before = before.as_deref().map(Item::read).transpose()?;
             return before.map_or(Ok(Held::Gone), |before| held(&before));
@@ -242,7 +244,7 @@ impl Core {
 
     pub(super) async fn renew(&self, claim: ClaimId, lease: Duration) -> Result<Held, StoreError> {
         let shard = self.claims.shard(claim);
-        let Some((conversation, lane)) = self.claims.find(claim) else { return Ok(Held::Gone) };
+        let Some((conversation, lane)) = self.claims.find(claim, lease) else { return Ok(Held::Gone) };
         let mut ask = Ask::new(vec![self.names.conversation(conversation), self.names.schedule(shard)]);
         self.say_time(&mut ask);
         ask.say("id").bytes(&conversation.to_bytes());
@@ -306,10 +308,10 @@ impl Core {
     }
 
     /// A claim that a script gave, remembered as ours.
-    pub(super) fn given(&self, item: &Item<'_>) -> Result<Option<Claim>, StoreError> {
+    pub(super) fn given(&self, item: &Item<'_>, lease: Duration) -> Result<Option<Claim>, StoreError> {
         let Some(item) = item.maybe() else { return Ok(None) };
         let claim = records::claim(item)?;
-        self.claims.remember(&claim);
+        self.claims.remember(&claim, lease);
         Ok(Some(claim))
     }
 }

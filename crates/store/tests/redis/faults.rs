@@ -195,6 +195,26 @@ async fn a_nearly_full_server_takes_no_new_work_and_says_why() {
     bench.say("new").await;
 }
 
+/// What a start refuses is not overlooked later.
+#[tokio::test]
+async fn a_server_that_is_told_to_throw_data_away_gets_no_new_work() {
+    let server = Server::start(ALWAYS);
+    let bench = bench(options(server.url())).await;
+    bench.say("order-77").await;
+    let claim = bench.one(Lane::Agent).await;
+    server.say::<()>(&["CONFIG", "SET", "maxmemory-policy", "volatile-lru"]);
+    while bench.store.room() == Room::Enough {
+        tokio::task::yield_now().await;
+    }
+    let refused = bench.store.commit_inbound(bench.inbound(&thread("order-77"))).await;
+    let Err(StoreError::Full(reason)) = refused else { panic!("{refused:?}") };
+    assert!(reason.contains("maxmemory-policy volatile-lru"), "{reason}");
+    bench.finish(&claim).await;
+    server.say::<()>(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    until_enough(&bench, &server).await;
+    bench.say("order-77").await;
+}
+
 /// Conversations of other masters go on as long as the cluster lets them; those of this one, when it is back.
 #[tokio::test]
 async fn a_master_of_a_cluster_that_was_killed_comes_back_with_everything() {
