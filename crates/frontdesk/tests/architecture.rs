@@ -7,16 +7,17 @@ use std::{
     process::Command,
 };
 
-/// Which of our crates each one may use outside its tests. A crate under `crates/channels` may use the model only.
+/// Which of our crates each one may use outside its tests. A crate under `crates/channels` may use what everybody may.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("frontdesk-model", &[]),
-    ("frontdesk-store", &["frontdesk-model"]),
-    ("frontdesk-engine", &["frontdesk-model"]),
-    ("frontdesk-http", &["frontdesk-model", "frontdesk-engine"]),
+    ("frontdesk-richtext", &["frontdesk-model"]),
+    ("frontdesk-store", &["frontdesk-model", "frontdesk-richtext"]),
+    ("frontdesk-engine", &["frontdesk-model", "frontdesk-richtext"]),
+    ("frontdesk-http", &["frontdesk-model", "frontdesk-richtext", "frontdesk-engine"]),
     ("frontdesk-testkit", &["frontdesk-model"]),
 ];
-/// What everybody may know.
-const MODEL: &str = "frontdesk-model";
+/// What every channel may know.
+const SHARED: &[&str] = &["frontdesk-model", "frontdesk-richtext"];
 /// The binary: knows all of them but the testkit.
 const BINARY: &str = "frontdesk";
 const TESTKIT: &str = "frontdesk-testkit";
@@ -37,6 +38,10 @@ const MUST_DO_WITHOUT: &[(&str, &[&str])] = &[
             "tracing",
             "config",
         ],
+    ),
+    (
+        "frontdesk-richtext",
+        &["tokio", "reqwest", "hyper", "hyper-util", "axum", "rusqlite", "rustix", "http", "tracing", "config"],
     ),
     ("frontdesk-engine", &["axum", "hyper", "hyper-util", "rusqlite", "config", "clap"]),
     ("frontdesk-store", &["axum", "hyper", "hyper-util", "reqwest", "http", "config", "clap"]),
@@ -96,7 +101,7 @@ fn only_the_binary_reads_the_environment_and_only_it_and_a_store_touch_files() {
 fn no_channel_names_a_store_the_engine_or_another_channel() {
     let ours = ours();
     let found = ours.iter().filter(|of| of.is_channel()).flat_map(|of| {
-        let strange = |other: &&Crate| other.name != of.name && other.name != MODEL;
+        let strange = |other: &&Crate| other.name != of.name && !SHARED.contains(&other.name.as_str());
         let others: Vec<String> = ours.iter().filter(strange).map(|other| path_name(&other.name)).collect();
         sources(of).into_iter().flat_map(move |file| named_strangers(&file, &others))
     });
@@ -137,7 +142,8 @@ fn each_rule_refuses_a_made_up_offender() {
         made_up("frontdesk-model", "model", &["frontdesk-store", "tokio"]),
         made_up("frontdesk-engine", "engine", &["frontdesk-model", "frontdesk-web", "rusqlite"]),
         made_up("frontdesk-web", "channels/web", &["frontdesk-model", "frontdesk-engine"]),
-        made_up("frontdesk-mail", "channels/mail", &["frontdesk-web"]),
+        made_up("frontdesk-mail", "channels/mail", &["frontdesk-web", "frontdesk-richtext"]),
+        made_up("frontdesk-richtext", "richtext", &["frontdesk-engine", "tokio"]),
         made_up("frontdesk-http", "http", &["frontdesk-store"]),
         made_up("frontdesk", "frontdesk", &["frontdesk-http", "frontdesk-testkit"]),
         made_up("frontdesk-newcomer", "newcomer", &[]),
@@ -149,6 +155,7 @@ fn each_rule_refuses_a_made_up_offender() {
             "frontdesk-engine may not use frontdesk-web",
             "frontdesk-web may not use frontdesk-engine",
             "frontdesk-mail may not use frontdesk-web",
+            "frontdesk-richtext may not use frontdesk-engine",
             "frontdesk-http may not use frontdesk-store",
             "frontdesk may not use frontdesk-testkit",
             "frontdesk-newcomer: say here whom it may know",
@@ -156,7 +163,11 @@ fn each_rule_refuses_a_made_up_offender() {
     );
     assert_eq!(
         forbidden_libraries(&bad),
-        ["frontdesk-model must do without tokio", "frontdesk-engine must do without rusqlite"]
+        [
+            "frontdesk-model must do without tokio",
+            "frontdesk-engine must do without rusqlite",
+            "frontdesk-richtext must do without tokio",
+        ]
     );
     let engine = &bad[1];
     for code in [
@@ -191,7 +202,7 @@ fn wrong_uses(ours: &[Crate]) -> Vec<String> {
     for of in ours {
         let may: Vec<&str> = match MAY_USE.iter().find(|(name, _)| *name == of.name) {
             Some((_, may)) => may.to_vec(),
-            None if of.is_channel() => vec![MODEL],
+            None if of.is_channel() => SHARED.to_vec(),
             None if of.name == BINARY => names.iter().copied().filter(|name| *name != TESTKIT).collect(),
             None => {
                 found.push(format!("{}: say here whom it may know", of.name));
