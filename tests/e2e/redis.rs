@@ -9,7 +9,7 @@ use std::{
 use frontdesk_testkit::{
     daemon::{Daemon, Site},
     far_end::{FarEnd, Reply},
-    redis_server::{ALWAYS, Server},
+    redis_server::{ALWAYS, Cluster, Server},
 };
 use serde_json::json;
 use tokio::{
@@ -98,6 +98,67 @@ async fn kills_of_the_daemon_and_of_redis_lose_nothing_double_nothing_and_keep_t
     assert_eq!((verdict.lost, verdict.out_of_order_at_agent, verdict.out_of_order_at_far_end), (0, 0, 0));
     assert_eq!(verdict.most_ids_of_a_reply, 1, "a reply has one webhook-id however often it is sent");
     assert!(verdict.repeats_at_far_end <= verdict.in_flight, "only what was in flight comes again");
+}
+
+/// Gone, and standing still: new work is refused with a moment to come again, and what was refused is taken then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_does_not_answer_means_503_and_then_everything_goes_on() {
+    let mut server = Server::start(ALWAYS);
+    let world = on(&server, World::that_echoes().await);
+    let _daemon = world.start().await;
+    let id = world.say("t", "1", "before").await;
+    world.settled(&id, "sent").await;
+    let refused = async |number: &str| {
+        let began = Instant::now();
+        let answer = world.post("t", number, "meanwhile").await.unwrap();
+        assert_eq!(answer.status(), 503);
+        assert!(answer.headers().contains_key("retry-after"));
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        while world.http.get(world.site.url("/readyz")).send().await.unwrap().status() != 503 {
+            assert!(began.elapsed() < Duration::from_secs(20), "still ready");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(world.http.get(world.site.url("/healthz")).send().await.unwrap().status(), 200);
+    };
+    server.stop();
+    refused("2").await;
+    assert!(server.run());
+    take(&world, "2").await;
+    {
+        let _frozen = server.freeze();
+        refused("3").await;
+    }
+    take(&world, "3").await;
+    let delivered = world.shop.wait_for(3).await;
+    let words: Vec<String> = delivered.iter().map(text_of_delivery).collect();
+    assert_eq!(words, ["re: before", "re: meanwhile", "re: meanwhile"]);
+    world.settled(&id, "sent").await;
+    assert_eq!(world.messages(&id).await.len(), 6);
+}
+
+/// As a sender does: again and again under the same id.
+async fn take(world: &World, number: &str) {
+    let began = Instant::now();
+    while world.post("t", number, "meanwhile").await.unwrap().status() != 202 {
+        assert!(began.elapsed() < Duration::from_secs(30), "not well again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_on_a_cluster_answers_customers() {
+    let cluster = Cluster::start(ALWAYS);
+    let world = World::that_echoes().await;
+    let world = World { site: world.site.on(&cluster.url()).with_store("durability = \"strict\""), ..world };
+    let mut daemon = world.start().await;
+    assert!(daemon.said().contains("Redis Cluster of redis://127.0.0.1"), "{}", daemon.said());
+    for number in 0..12 {
+        let id = world.say(&format!("thread-{number}"), "1", "hello").await;
+        world.settled(&id, "sent").await;
+    }
+    assert_eq!(world.get("/v1/conversations?limit=50").await["data"].as_array().unwrap().len(), 12);
+    daemon.terminate().unwrap();
+    assert!(daemon.ended(Duration::from_secs(30)).await.unwrap().success());
 }
 
 /// Without tokens and a secret of the operator's: what they make is the same.

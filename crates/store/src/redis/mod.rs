@@ -238,12 +238,14 @@ impl Core {
         }
     }
 
-    /// Servers that do not answer leave the last look standing: every call will tell.
     async fn look_at_memory(&self) {
-        if let Ok(answers) = self.link.each_master("INFO", &["memory"]).await {
-            let servers: Vec<Memory> =
-                answers.into_iter().filter_map(|info| Memory::read(&start::text(info))).collect();
-            self.space.note(&servers);
+        match self.link.each_master("INFO", &["memory"]).await {
+            Ok(answers) => {
+                let read = |info| Memory::read(&start::text(info));
+                let servers: Vec<Memory> = answers.into_iter().filter_map(read).collect();
+                self.space.note(&servers);
+            }
+            Err(error) => self.space.note_silence(link::failed(error).to_string()),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Whether Redis has memory for new work. Looked at in the background, so that asking costs nothing.
+//! Whether Redis is there and has memory for new work. Looked at in the background, so that asking costs nothing.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -9,7 +9,14 @@ const FULL_AT: u64 = 90;
 
 /// What the last look found.
 pub(super) struct Space {
-    room: RwLock<Room>,
+    found: RwLock<Found>,
+}
+
+struct Found {
+    /// As the servers' memory is, when it was last heard of.
+    memory: Room,
+    /// Why nothing was heard at the last look.
+    unheard: Option<String>,
 }
 
 /// What one server says of its memory, in bytes. `most`: its maxmemory, 0 for none.
@@ -44,11 +51,22 @@ pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
 
 impl Space {
     pub(super) fn new() -> Self {
-        Self { room: RwLock::new(Room::Enough) }
+        Self { found: RwLock::new(Found { memory: Room::Enough, unheard: None }) }
     }
 
     pub(super) fn room(&self) -> Room {
-        self.room.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let found = self.found.read().unwrap_or_else(PoisonError::into_inner);
+        found.unheard.clone().map_or_else(|| found.memory.clone(), Room::Low)
+    }
+
+    /// As the servers' memory is: whether they answer every call finds out by itself.
+    pub(super) fn memory(&self) -> Room {
+        self.found.read().unwrap_or_else(PoisonError::into_inner).memory.clone()
+    }
+
+    /// Nobody answered.
+    pub(super) fn note_silence(&self, reason: String) {
+        self.found.write().unwrap_or_else(PoisonError::into_inner).unheard = Some(reason);
     }
 
     /// The servers' memory, just looked at. The fullest counts.
@@ -67,7 +85,7 @@ impl Space {
             )),
             (None, None) => Room::Enough,
         };
-        *self.room.write().unwrap_or_else(PoisonError::into_inner) = room;
+        *self.found.write().unwrap_or_else(PoisonError::into_inner) = Found { memory: room, unheard: None };
     }
 }
 

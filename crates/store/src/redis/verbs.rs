@@ -281,14 +281,14 @@ impl Core {
     }
 
     fn full(&self) -> StoreError {
-        match self.space.room() {
+        match self.space.memory() {
             Room::Low(reason) => StoreError::Full(reason),
             Room::Enough => StoreError::Full("Redis had too little memory left".into()),
         }
     }
 
     fn is_low(&self) -> bool {
-        self.space.room() != Room::Enough
+        self.space.memory() != Room::Enough
     }
 
     /// What every script with effects is told.

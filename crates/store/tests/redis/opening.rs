@@ -12,7 +12,7 @@ use frontdesk_model::{Secret, Store};
 use frontdesk_store::{Durability, RedisOpenError, RedisOptions, RedisStore};
 use frontdesk_testkit::clock::TestClock;
 
-use crate::server::{ALWAYS, Server, options};
+use crate::server::{ALWAYS, Cluster, Server, bench, options};
 
 async fn open(options: RedisOptions) -> Result<RedisStore, RedisOpenError> {
     let clock = TestClock::new("2026-01-05T10:00:00Z".parse().unwrap());
@@ -172,6 +172,29 @@ async fn a_store_has_the_same_name_for_all_who_open_it_and_another_than_others()
     assert!(described.name.ends_with("/0 (strict)"), "{}", described.name);
     let sentence = described.durability.lines().next().unwrap().to_owned();
     assert_eq!(sentence, "a power cut loses nothing that was acknowledged");
+}
+
+/// Not only the node that is named: each.
+#[tokio::test]
+async fn every_node_of_a_cluster_is_signed_in_to() {
+    let cluster = Cluster::start(ALWAYS);
+    for node in &cluster.nodes {
+        node.say::<()>(&["ACL", "SETUSER", "desk", "on", ">secret", "~*", "+@all"]);
+        node.say::<()>(&["ACL", "SETUSER", "default", "nopass", "off"]);
+    }
+    let user = |password: &str| RedisOptions {
+        user: Some("desk".into()),
+        password: Some(Secret::new(password.into())),
+        ..options(cluster.url())
+    };
+    let bench = bench(user("secret")).await;
+    for number in 0..12 {
+        bench.say(&format!("order-{number}")).await;
+    }
+    let refused = open(user("wrong")).await.err().unwrap();
+    assert!(matches!(refused, RedisOpenError::SignIn(..)), "{refused}");
+    let anybody = open(options(cluster.url())).await.err().unwrap();
+    assert!(matches!(anybody, RedisOpenError::SignIn(..)), "{anybody}");
 }
 
 fn fixture(name: &str) -> PathBuf {
