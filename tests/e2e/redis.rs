@@ -292,3 +292,23 @@ async fn a_redis_that_still_loads_its_data_is_waited_for() {
     assert!(daemon.ended(Duration::from_secs(10)).await.unwrap().success());
     loads.abort();
 }
+
+/// Which starts the daemon beside everything else, and is told what it waits for.
+#[tokio::test]
+async fn under_a_supervisor_a_redis_that_is_not_there_yet_is_waited_for() {
+    let mut server = Server::start(ALWAYS);
+    server.stop();
+    let world = on(&server, World::that_echoes().await);
+    let socket = world.site.folder().join("notify.sock");
+    let supervisor = tokio::net::UnixDatagram::bind(&socket).unwrap();
+    let site = world.site.with_env("NOTIFY_SOCKET", socket.to_str().unwrap());
+    let world = World { site, ..world };
+    let mut daemon = world.site.launch().unwrap();
+    let mut told = [0; 1024];
+    let read = tokio::time::timeout(Duration::from_secs(20), supervisor.recv(&mut told)).await.unwrap().unwrap();
+    let told = String::from_utf8_lossy(&told[..read]).into_owned();
+    assert!(told.starts_with("STATUS=nothing listens at redis://127.0.0.1:"), "{told}");
+    assert!(server.run());
+    daemon.ready().await.unwrap();
+    world.say("t", "1", "hello").await;
+}

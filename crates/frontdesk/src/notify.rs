@@ -6,10 +6,22 @@ use frontdesk_engine::Desk;
 use frontdesk_model::{Clock, ContactId};
 use sd_notify::NotifyState;
 
+use crate::config::Environment;
+
 /// How often the status line is looked at.
 const STATUS_EVERY: Duration = Duration::from_secs(5);
 /// A store that does not answer for so long is not alive.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// Whether somebody is told, who waits for the start and begins it again when it fails.
+pub(crate) fn is_heard(environment: &Environment) -> bool {
+    environment.get("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty())
+}
+
+/// What the start waits for.
+pub(crate) fn waiting(status: &str) {
+    tell(&[NotifyState::Status(status)]);
+}
 
 /// Work is taken from here on.
 pub(crate) fn ready(status: &str) {

@@ -37,9 +37,9 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(25);
 /// How long connections may take to end after that.
 const LAST_CALL: Duration = Duration::from_secs(3);
-/// How long a Redis may read its data from disk before that is called a failure. The supervisor's limit for a start lies above it.
-const LOADING_PATIENCE: Duration = Duration::from_secs(4 * 60);
-const LOOK_WHETHER_LOADED: Duration = Duration::from_millis(500);
+/// How long a Redis may not be ready at the start before that is called a failure. The supervisor's limit for a start lies above it.
+const REDIS_PATIENCE: Duration = Duration::from_secs(4 * 60);
+const LOOK_FOR_REDIS: Duration = Duration::from_millis(500);
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +95,7 @@ async fn live(config: Config) -> Result<Ended> {
     let environment = Environment::of_process();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let opened = tokio::select! {
-        opened = open_store(&config, &clock) => opened?,
+        opened = open_store(&config, &clock, &environment) => opened?,
         () = signals.stop() => return Ok(Ended::Clean),
     };
     let Opened { store, key_source, _folder } = opened;
@@ -216,7 +216,7 @@ struct Opened {
     _folder: Option<OwnFolder>,
 }
 
-async fn open_store(config: &Config, clock: &Arc<dyn Clock>) -> Result<Opened> {
+async fn open_store(config: &Config, clock: &Arc<dyn Clock>, environment: &Environment) -> Result<Opened> {
     let folder = &config.store.folder;
     match &config.store.backend {
         Backend::Sqlite => {
@@ -239,27 +239,40 @@ async fn open_store(config: &Config, clock: &Arc<dyn Clock>) -> Result<Opened> {
                 durability: config.store.durability,
                 ..RedisOptions::default()
             };
-            let store: Arc<dyn Store> = Arc::new(open_redis(options, clock).await?);
+            let store: Arc<dyn Store> = Arc::new(open_redis(options, clock, environment).await?);
             let keys = SharedKeys::of(&*store).await.context("the store's master key cannot be read")?;
             Ok(Opened { store, key_source: keys::Source::Shared(keys), _folder: Some(own) })
         }
     }
 }
 
-/// After the start of a machine a Redis reads its data from disk for a while; that is waited for.
-async fn open_redis(options: RedisOptions, clock: &Arc<dyn Clock>) -> Result<RedisStore, RedisOpenError> {
-    let until = clock.boot() + LOADING_PATIENCE;
-    let mut told = false;
+/// After the start of a machine a Redis reads its data from disk for a while; that is waited for. Under a supervisor a Redis that is not
+/// there yet is waited for as well: whoever sits before a terminal wants to know at once.
+async fn open_redis(
+    options: RedisOptions,
+    clock: &Arc<dyn Clock>,
+    environment: &Environment,
+) -> Result<RedisStore, RedisOpenError> {
+    use RedisOpenError::{ClusterDown, Loading, Refused, Silent, Unreachable};
+    let until = clock.boot() + REDIS_PATIENCE;
+    let is_supervised = notify::is_heard(environment);
+    let mut told = String::new();
     loop {
-        match RedisStore::open(options.clone(), Arc::clone(clock)).await {
-            Err(error @ RedisOpenError::Loading(_)) if clock.boot() < until => {
-                if !std::mem::replace(&mut told, true) {
-                    tracing::info!("{error}; waiting for it");
-                }
-                clock.sleep(LOOK_WHETHER_LOADED).await;
-            }
+        let error = match RedisStore::open(options.clone(), Arc::clone(clock)).await {
+            Err(error @ Loading(_)) => error,
+            Err(error @ (Refused(_) | Unreachable(..) | Silent(_) | ClusterDown(..))) if is_supervised => error,
             opened => return opened,
+        };
+        if clock.boot() >= until {
+            return Err(error);
         }
+        let said = error.to_string();
+        if said != told {
+            tracing::warn!("{said}; waiting for it");
+            notify::waiting(&said);
+            told = said;
+        }
+        clock.sleep(LOOK_FOR_REDIS).await;
     }
 }
 
