@@ -3,13 +3,14 @@
 //! * What is said: [`Conversation`], [`Message`], [`Event`], and their identifiers.
 //! * What a channel owes: [`Kind`], [`ChannelConfig`], [`Adapter`], and the [`Inbox`] it hands messages to;
 //!   [`RouteDocument`], which describes a route of it.
-//! * What a store owes: [`Store`], with the typed [`Effect`]s and [`Guard`]s that its verbs carry; [`Keeping`], how things leave it; and
-//!   [`Company`], what daemons that share one tell each other.
+//! * What a store owes: [`Store`], with the typed [`Effect`]s and [`Guard`]s that its verbs carry; [`Keeping`], how things leave it;
+//!   [`Company`], what daemons that share one tell each other; and [`Checked`], whether what it holds fits together.
 //!
 //! Nothing here does input or output, waits, or knows a protocol. Every other crate depends on this one and this
 //! one depends on none of them.
 
 mod adapter;
+mod checking;
 mod company;
 mod conversation;
 mod document;
@@ -24,6 +25,7 @@ mod store;
 mod time;
 
 pub use adapter::*;
+pub use checking::*;
 pub use company::*;
 pub use conversation::*;
 pub use document::*;

@@ -23,9 +23,9 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, Attention, Batch, ChannelName, ClaimId, Company, Contact, ContactId, Conversation, ConversationId,
-    DeadLetterId, DedupeKey, DeliveryStatus, Event, EventBody, EventId, FrozenPart, Keeping, KindName, Message,
-    MessageId, OperationId, Owner, Secret, Seq, Status, ThreadKey, Timestamp, Version,
+    AccountId, Attention, Batch, ChannelName, Checked, ClaimId, Company, Contact, ContactId, Conversation,
+    ConversationId, DeadLetterId, DedupeKey, DeliveryStatus, Event, EventBody, EventId, FrozenPart, Keeping, KindName,
+    Message, MessageId, OperationId, Owner, Secret, Seq, Status, ThreadKey, Timestamp, Version,
 };
 
 /// A conversation store.
@@ -128,6 +128,11 @@ pub trait Store: Send + Sync {
 
     /// How things leave it; `None`: nothing ever does.
     fn keeping(&self) -> Option<&dyn Keeping> {
+        None
+    }
+
+    /// Whether what it holds fits together; `None`: it cannot say.
+    fn checked(&self) -> Option<&dyn Checked> {
         None
     }
 

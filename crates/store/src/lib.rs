@@ -3,6 +3,7 @@
 //! SQLite is the embedded store: one folder, one process. See [`sqlite`](SqliteStore) for how it keeps its promises. Redis is the
 //! shared one: a server or a cluster, and any number of daemons ([`RedisStore`]).
 
+mod check;
 mod redis;
 mod sqlite;
 

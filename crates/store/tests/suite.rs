@@ -17,3 +17,4 @@ async fn open() -> Bench {
 frontdesk_testkit::store_suite!(open);
 frontdesk_testkit::keeping_suite!(open);
 frontdesk_testkit::company_suite!(open);
+frontdesk_testkit::checking_suite!(open);

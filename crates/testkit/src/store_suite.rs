@@ -11,6 +11,7 @@
 
 pub mod census;
 pub mod changes;
+pub mod checking;
 pub mod claims;
 pub mod company;
 pub mod dead_letters;
@@ -467,6 +468,27 @@ macro_rules! keeping_suite {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $claim() {
                 $crate::store_suite::keeping::$claim($open().await).await;
+            }
+        )*
+    };
+}
+
+/// Makes each claim about checking a store a test, like [`store_suite!`](crate::store_suite!).
+#[macro_export]
+macro_rules! checking_suite {
+    ($open:path) => {
+        $crate::checking_suite! { @tests $open;
+            a_store_that_was_used_has_no_flaw;
+            what_leaves_a_store_leaves_no_flaw;
+            a_check_goes_on_where_its_last_step_ended;
+            a_place_that_no_step_gave_is_refused;
+        }
+    };
+    (@tests $open:path; $($claim:ident;)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $claim() {
+                $crate::store_suite::checking::$claim($open().await).await;
             }
         )*
     };

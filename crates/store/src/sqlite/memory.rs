@@ -236,6 +236,12 @@ impl Leases {
         self.by_lane.iter().filter(|(_, lease)| lease.until > boot).map(|(key, _)| *key).collect()
     }
 
+    /// Those that last longer than this from now.
+    pub(super) fn longer_than(&self, span: i64, boot: i64) -> Vec<LaneKey> {
+        let until = boot.saturating_add(span);
+        self.by_lane.iter().filter(|(_, lease)| lease.until > until).map(|(key, _)| *key).collect()
+    }
+
     fn set(&mut self, key: LaneKey, lease: Option<Lease>) {
         let before = self.replace(key, lease);
         self.before.push((key, before));

@@ -18,6 +18,7 @@
 
 mod alone;
 mod census;
+mod check;
 mod claims;
 mod effects;
 mod keeping;
@@ -46,6 +47,7 @@ use frontdesk_model::*;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use self::{mark::Mark, reader::Reader, room::Space, writer::Writer};
+use crate::check::{LONGEST_CLAIM, flaw, name};
 
 const SCHEMA: &str = include_str!("schema.sql");
 const SCHEMA_VERSION: i64 = 5;
@@ -134,6 +136,7 @@ pub struct SqliteStore {
     clock: Arc<dyn Clock>,
     description: StoreDescription,
     guests: alone::Guests,
+    file_check: check::FileCheck,
 }
 
 impl SqliteStore {
@@ -186,7 +189,8 @@ impl SqliteStore {
         let writer =
             Writer::start(connection, Arc::clone(&clock), Arc::clone(&space), last_number, lock).map_err(unusable)?;
         let reader = Reader::start(reader).map_err(unusable)?;
-        Ok(Self { writer, reader, space, clock, description, guests: alone::Guests::default() })
+        let (guests, file_check) = (alone::Guests::default(), check::FileCheck::of(&path));
+        Ok(Self { writer, reader, space, clock, description, guests, file_check })
     }
 }
 
@@ -306,6 +310,34 @@ impl Keeping for SqliteStore {
 
     async fn erasures(&self) -> Result<Vec<ContactId>, StoreError> {
         self.reader.read(keeping::erasures).await
+    }
+}
+
+#[async_trait]
+impl Checked for SqliteStore {
+    async fn check(&self, look: Look) -> Result<Looked, StoreError> {
+        let store_id = self.description.store_id.clone();
+        if !check::is_of_file(Mark::of(&store_id), &look) {
+            return self.reader.read(move |connection| check::step(connection, Mark::of(&store_id), &look)).await;
+        }
+        let looked = self.file_check.step(Mark::of(&store_id)).await;
+        let mut looked = looked.map_err(writer::Failure::into_store_error)?;
+        if look.resume.is_none() {
+            looked.flaws.extend(self.endless_claims().await?);
+        }
+        Ok(looked)
+    }
+}
+
+impl SqliteStore {
+    async fn endless_claims(&self) -> Result<Vec<Flaw>, StoreError> {
+        let longest = i64::try_from(LONGEST_CLAIM.as_millis()).unwrap_or(i64::MAX);
+        let found = self.writer.call(move |core| Ok(core.memory.leases.longer_than(longest, core.boot()))).await?;
+        let told = |(id, lane)| {
+            let what = format!("the claim on the {} lane does not end within a day", name(lane));
+            flaw(FlawKind::Claim, Some(id), what)
+        };
+        Ok(found.into_iter().map(told).collect())
     }
 }
 
@@ -450,8 +482,13 @@ impl Store for SqliteStore {
         Some(self)
     }
 
+    fn checked(&self) -> Option<&dyn Checked> {
+        Some(self)
+    }
+
     async fn close(&self) -> Result<(), StoreError> {
-        // The reader first: the connection that closes last tidies the log of writes away.
+        // The readers first: the connection that closes last tidies the log of writes away.
+        self.file_check.end();
         self.reader.close();
         self.writer.close().await
     }

@@ -287,10 +287,7 @@ impl Record {
             shelf: Shelf::of(conversation).number(),
             updated_at: conversation.updated_at,
             assignee: conversation.assignee.clone(),
-            timer_at: match (conversation.snoozed_until, conversation.answer_by) {
-                (Some(snoozed), Some(answer)) => Some(snoozed.min(answer)),
-                (snoozed, answer) => snoozed.or(answer),
-            },
+            timer_at: timer_at(conversation),
             agent: self.agent.clone(),
             deliver: self.deliver.clone(),
         }
@@ -335,6 +332,14 @@ impl Record {
         }
         self.written = Some(keys);
         Ok(())
+    }
+}
+
+/// When a moment of it comes next.
+pub(super) fn timer_at(conversation: &Conversation) -> Option<Timestamp> {
+    match (conversation.snoozed_until, conversation.answer_by) {
+        (Some(snoozed), Some(answer)) => Some(snoozed.min(answer)),
+        (snoozed, answer) => snoozed.or(answer),
     }
 }
 

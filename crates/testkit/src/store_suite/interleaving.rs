@@ -21,7 +21,7 @@ use proptest::{
 };
 use tokio::task::JoinSet;
 
-use super::{ALL, Bench, LEASE, said, thread};
+use super::{ALL, Bench, LEASE, checking, said, thread};
 
 /// How many random steps are taken. Each store starts empty, so they are one long run, not many short ones.
 const STEPS: usize = 1500;
@@ -131,6 +131,9 @@ pub async fn random_steps_of_several_workers_keep_every_promise(bench: Bench) {
         let step = step().new_tree(&mut runner).unwrap().current();
         println!("{number}: {step:?}");
         take(&bench, &mut expected, step).await;
+        if number % 50 == 0 {
+            no_flaw(&bench).await;
+        }
     }
     // Nothing is lost: what is left comes in its order.
     bench.clock.advance(Duration::from_secs(600));
@@ -151,6 +154,14 @@ pub async fn random_steps_of_several_workers_keep_every_promise(bench: Bench) {
         assert!(seen.eq(1..=last));
         let places: Vec<u64> = bench.log(conversation).await.iter().map(|event| event.seq.0).collect();
         assert_eq!(places, (1..=last).collect::<Vec<_>>());
+    }
+    no_flaw(&bench).await;
+}
+
+/// Where the store can say.
+async fn no_flaw(bench: &Bench) {
+    if bench.store.checked().is_some() {
+        checking::expect_no_flaw(bench).await;
     }
 }
 
@@ -325,6 +336,7 @@ pub async fn workers_at_once_settle_every_event_once_and_in_order(bench: Bench) 
         assert_eq!(answered, inbound);
         assert_eq!(delivered, outbound);
     }
+    no_flaw(&bench).await;
 }
 
 /// Claims and settles until everything is settled. Every seventh claim is dropped without a word.
