@@ -22,9 +22,6 @@ const KNOWN_FOR: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 
 /// Runs until the daemon drains.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    if shared.store.keeping().is_none() {
-        return;
-    }
     let mut next_pass = shared.clock.boot();
     while !shared.is_draining() {
         if let Err(error) = carry_on_erasing(&shared).await {
@@ -62,7 +59,6 @@ async fn breathe(shared: &Shared) -> bool {
 
 async fn pass(shared: &Shared, retention: Duration) -> Result<Retired, StoreError> {
     let mut gone = Retired::default();
-    let Some(keeping) = shared.store.keeping() else { return Ok(gone) };
     loop {
         let step = Retire {
             before: shared.clock.now().minus(retention),
@@ -70,7 +66,7 @@ async fn pass(shared: &Shared, retention: Duration) -> Result<Retired, StoreErro
             events: STEP,
             resume: gone.resume.take(),
         };
-        let done = keeping.retire(step).await?;
+        let done = shared.store.keeping().retire(step).await?;
         gone.events += done.events;
         gone.conversations += done.conversations;
         gone.resume = done.resume;
@@ -81,8 +77,7 @@ async fn pass(shared: &Shared, retention: Duration) -> Result<Retired, StoreErro
 }
 
 async fn carry_on_erasing(shared: &Shared) -> Result<(), StoreError> {
-    let Some(keeping) = shared.store.keeping() else { return Ok(()) };
-    for contact in keeping.erasures().await? {
+    for contact in shared.store.keeping().erasures().await? {
         while step(shared, contact).await? == Erased::More {
             if !breathe(shared).await {
                 return Ok(());
@@ -95,10 +90,7 @@ async fn carry_on_erasing(shared: &Shared) -> Result<(), StoreError> {
 
 /// One step of an erasure; the first one has it carried on whatever happens.
 pub(crate) async fn step(shared: &Shared, contact: ContactId) -> Result<Erased, StoreError> {
-    match shared.store.keeping() {
-        Some(keeping) => keeping.erase(Erase { contact, known_for_millis: millis(KNOWN_FOR), events: STEP }).await,
-        None => Err(StoreError::Refused("this store erases nothing".into())),
-    }
+    shared.store.keeping().erase(Erase { contact, known_for_millis: millis(KNOWN_FOR), events: STEP }).await
 }
 
 fn millis(span: Duration) -> i64 {

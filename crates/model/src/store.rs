@@ -126,10 +126,8 @@ pub trait Store: Send + Sync {
     /// What this store is and what it can lose, for the start-up lines.
     fn describe(&self) -> StoreDescription;
 
-    /// How things leave it; `None`: nothing ever does.
-    fn keeping(&self) -> Option<&dyn Keeping> {
-        None
-    }
+    /// How things leave it.
+    fn keeping(&self) -> &dyn Keeping;
 
     /// Whether what it holds fits together; `None`: it cannot say.
     fn checked(&self) -> Option<&dyn Checked> {

@@ -415,8 +415,8 @@ impl Store for RedisStore {
         self
     }
 
-    fn keeping(&self) -> Option<&dyn Keeping> {
-        Some(self)
+    fn keeping(&self) -> &dyn Keeping {
+        self
     }
 
     fn room(&self) -> Room {

@@ -478,8 +478,8 @@ impl Store for SqliteStore {
         self
     }
 
-    fn keeping(&self) -> Option<&dyn Keeping> {
-        Some(self)
+    fn keeping(&self) -> &dyn Keeping {
+        self
     }
 
     fn checked(&self) -> Option<&dyn Checked> {
