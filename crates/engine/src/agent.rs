@@ -36,6 +36,7 @@ use crate::{
     reply::Reply,
     rules::{Answers, DeadWork, ReplyRules, Voice},
     runtime::Shared,
+    trial,
     wire::{AgentEvent, AgentEventData},
 };
 use batch::{Gathered, Together};
@@ -130,8 +131,10 @@ impl Turn<'_> {
         };
         let progress = Progress { attempts: claim.progress.attempts.saturating_add(1), ..claim.progress };
         self.lease.check().await?;
+        trial::point("asking");
         let asked = Instant::now();
         let verdict = self.post(&together, &history, progress.attempts).await;
+        trial::point("answered");
         measure::agent_attempt(verdict.name(), asked.elapsed());
         self.conclude(&together, progress, verdict).await
     }
@@ -348,6 +351,7 @@ impl Turn<'_> {
         let next = offer.as_ref().map(|_| Offer::<DeliveryWork>::wanted());
         match self.lease.settle_and_claim(guards, accepted_too, Then::Advance, next).await? {
             Settled::Done(claim) => {
+                trial::point("recorded");
                 self.note_response(reply, now);
                 ReplyRules::set_timers(reply, self.shared);
                 match (offer, claim) {

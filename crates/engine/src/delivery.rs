@@ -37,6 +37,7 @@ use crate::{
     measure,
     rules::{DeadWork, delivered},
     runtime::{ChannelState, Shared},
+    trial::{self, Broken},
 };
 
 /// Waits between tries, one after the other.
@@ -285,13 +286,20 @@ impl Turn<'_> {
         }
         let Some(permit) = self.permit(journey).await else { return Ok(Next::Ended) };
         let before = if part.state == PartState::Intent { Before::Perhaps } else { Before::Never };
-        if part.state != PartState::Intent && self.intend(journey, place).await?.is_none() {
+        let intends = part.state != PartState::Intent;
+        let too_late = trial::is_broken(Broken::IntentAfterSend);
+        if intends && !too_late && self.intend(journey, place).await?.is_none() {
             return Ok(Next::Ended);
         }
         journey.lease.check().await?;
+        trial::point("intended");
         let dispatch = Dispatch { message: journey.message.id, index: place, part: &part.frozen };
         let sending = Instant::now();
         let outcome = journey.channel.connected.adapter.send(&dispatch).await;
+        trial::point("sent");
+        if intends && too_late && self.intend(journey, place).await?.is_none() {
+            return Ok(Next::Ended);
+        }
         measure::delivery_attempt(&journey.channel.connected.name, name(&outcome), sending.elapsed());
         let errand = if permit.probe.is_some() { Errand::Probe } else { Errand::Ordinary };
         self.conclude(journey, Sent { index, before, errand }, outcome).await
@@ -497,6 +505,7 @@ impl Turn<'_> {
             effects.extend(dead.effects());
         }
         journey.lease.settle(Vec::new(), effects, Then::Advance).await?;
+        trial::point("concluded");
         measure::delivered(&journey.channel.connected.name, status);
         Ok(())
     }

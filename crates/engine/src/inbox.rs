@@ -8,7 +8,14 @@ use frontdesk_model::{
     Owner, Seen, StoreError, ThreadKey,
 };
 
-use crate::{agent::AgentWork, lane::Offer, measure, rules::Arrival, runtime::Shared};
+use crate::{
+    agent::AgentWork,
+    lane::Offer,
+    measure,
+    rules::Arrival,
+    runtime::Shared,
+    trial::{self, Broken},
+};
 
 /// How long a sender is asked to wait when the store cannot take a message.
 const COME_AGAIN: Duration = Duration::from_secs(5);
@@ -48,6 +55,14 @@ impl Inbox for ChannelInbox {
         if let Some(span) = fallback {
             shared.timer_at(shared.clock.now().plus(span));
         }
+        if trial::is_broken(Broken::AckBeforeCommit) {
+            let (shared, channel) = (Arc::clone(shared), self.channel.clone());
+            tokio::spawn(async move {
+                shared.clock.sleep(Duration::from_millis(50)).await;
+                take_in(shared, channel, commit, offer).await
+            });
+            return Ok(accepted);
+        }
         // In a task of its own: a sender that hangs up before the answer takes no claim with it.
         let committing = tokio::spawn(take_in(Arc::clone(shared), self.channel.clone(), commit, offer));
         match committing.await {
@@ -74,7 +89,9 @@ async fn take_in(
     commit: CommitInbound,
     offer: Option<Offer<AgentWork>>,
 ) -> Result<Committed, StoreError> {
+    trial::point("accepting");
     let mut committed = measure::store("commit_inbound", shared.store.commit_inbound(commit)).await;
+    trial::point("committed");
     let claim = match &mut committed {
         Ok(Committed::New { claim, .. }) => {
             measure::message(&channel, Direction::Inbound);

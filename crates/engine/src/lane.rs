@@ -16,13 +16,19 @@ use std::{
 };
 
 use frontdesk_model::{
-    Applied, Claim, ClaimId, ClaimNext, ClaimOrder, ClaimRequest, Claims, Effect, Guard, Held, Lane, Progress, Release,
-    Room, Seq, Settle, StoreError, Then, Timestamp, Waiting,
+    Append, Applied, Claim, ClaimId, ClaimNext, ClaimOrder, ClaimRequest, Claims, ConversationId, Effect, Guard, Held,
+    Lane, Progress, Release, Room, Seq, Settle, StoreError, Then, Timestamp, Waiting,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
-use crate::{health::Errand, keys::jitter, measure, runtime::Shared};
+use crate::{
+    health::Errand,
+    keys::jitter,
+    measure,
+    runtime::Shared,
+    trial::{self, Broken},
+};
 
 /// How long a claim is held without being renewed.
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
@@ -286,6 +292,7 @@ async fn claim(shared: &Shared, lane: Lane, limit: usize, order: ClaimOrder) -> 
 pub(crate) struct Lease {
     shared: Arc<Shared>,
     claim: ClaimId,
+    conversation: ConversationId,
     /// The claim's event: what the log holds beyond it may be more work for the lane.
     event: Seq,
     /// The log's end when it was claimed.
@@ -317,6 +324,7 @@ impl Lease {
         Self {
             shared: Arc::clone(shared),
             claim: claim.id,
+            conversation: claim.conversation.id,
             event: claim.event.seq,
             log_end: claim.conversation.last_seq,
             holds_until: AtomicU64::new(millis(asked_at + LEASE)),
@@ -326,6 +334,9 @@ impl Lease {
 
     /// Renews for as long as it is polled; completes when the claim is gone.
     async fn keep(&self) {
+        if trial::is_broken(Broken::NoFence) {
+            std::future::pending::<()>().await;
+        }
         loop {
             self.shared.clock.sleep(RENEW).await;
             if self.renew().await.is_err() && !self.is_safe() {
@@ -353,7 +364,8 @@ impl Lease {
     }
 
     fn is_safe(&self) -> bool {
-        self.holds_until.load(Ordering::Relaxed) > millis(self.shared.clock.boot() + MARGIN)
+        trial::is_broken(Broken::NoFence)
+            || self.holds_until.load(Ordering::Relaxed) > millis(self.shared.clock.boot() + MARGIN)
     }
 
     /// Must be asked right before anything is sent.
@@ -375,7 +387,8 @@ impl Lease {
         next: Option<ClaimNext>,
     ) -> Result<Settled, Lost> {
         let appended = effects.iter().filter(|effect| matches!(effect, Effect::Append { .. })).count();
-        let settle = Settle { operation: self.shared.ids.operation(), claim: self.claim, guards, effects, then, next };
+        let mut settle =
+            Settle { operation: self.shared.ids.operation(), claim: self.claim, guards, effects, then, next };
         loop {
             match measure::store("settle", self.shared.store.settle(settle.clone())).await {
                 Ok(settled) => {
@@ -391,13 +404,36 @@ impl Lease {
                         }
                         Applied::Guarded { .. } => Ok(Settled::Guarded),
                         Applied::Repeated { .. } | Applied::KeyReused | Applied::LeaseLost | Applied::NotFound => {
+                            if trial::is_broken(Broken::NoFence) {
+                                return self.write_all_the_same(settle).await;
+                            }
                             Err(Lost)
                         }
                     };
                 }
                 Err(error) => self.wait_or_lose(&error).await?,
             }
+            if trial::is_broken(Broken::SkipOperationId) {
+                settle.operation = self.shared.ids.operation();
+            }
         }
+    }
+
+    /// What a fence is there to keep out.
+    async fn write_all_the_same(&self, settle: Settle) -> Result<Settled, Lost> {
+        let append = Append {
+            operation: settle.operation,
+            conversation: self.conversation,
+            once: None,
+            guards: Vec::new(),
+            effects: settle.effects,
+        };
+        let applied = self.shared.store.append(append).await;
+        if let Ok(Applied::Done { .. }) = applied {
+            self.shared.log_grew();
+            self.shared.wake(Lane::Deliver);
+        }
+        Err(Lost)
     }
 
     /// The lane is done for now if its event was the log's end and since then the log grew by nothing but what this claim

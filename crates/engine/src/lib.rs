@@ -25,6 +25,7 @@ mod rules;
 mod runtime;
 mod status;
 mod timers;
+mod trial;
 mod wire;
 
 pub use agent::openai::answer::{ChatAnswer, ChatTrouble, read_chat_answer};
@@ -36,4 +37,6 @@ pub use runtime::{Drained, Engine, SharedKeys, StartError};
 pub use status::{
     AgentView, ChannelView, ConversationsView, DaemonView, LaneView, PresentView, StateView, StatusView, StoreView,
 };
+#[cfg(feature = "trial")]
+pub use trial::{Broken, Trial, arm};
 pub use wire::{AuthorView, ChangeView, ContactView, ConversationView, DeadLetterView, EventView, MessageView};

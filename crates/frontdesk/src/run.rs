@@ -76,6 +76,24 @@ fn take_all_descriptors() {
     }
 }
 
+/// `FRONTDESK_TRIAL_DIE_AT=sent:17` and `FRONTDESK_TRIAL_BREAK=no_fence`.
+#[cfg(feature = "trial")]
+fn put_on_trial() {
+    use frontdesk_engine::{Broken, Trial, arm};
+    let die_at = std::env::var("FRONTDESK_TRIAL_DIE_AT").ok().and_then(|at| {
+        let (point, times) = at.split_once(':')?;
+        Some((point.to_owned(), times.parse().ok()?))
+    });
+    let broken = match std::env::var("FRONTDESK_TRIAL_BREAK").as_deref() {
+        Ok("ack_before_commit") => Some(Broken::AckBeforeCommit),
+        Ok("no_fence") => Some(Broken::NoFence),
+        Ok("intent_after_send") => Some(Broken::IntentAfterSend),
+        Ok("skip_operation_id") => Some(Broken::SkipOperationId),
+        _ => None,
+    };
+    arm(Trial { die_at, broken });
+}
+
 /// A running daemon.
 struct Daemon {
     config: Config,
@@ -90,6 +108,8 @@ struct Daemon {
 }
 
 async fn live(config: Config) -> Result<Ended> {
+    #[cfg(feature = "trial")]
+    put_on_trial();
     let started = Instant::now();
     let mut signals = Signals::listen()?;
     let environment = Environment::of_process();

@@ -124,6 +124,12 @@ impl Site {
         self
     }
 
+    /// Sets, or takes back, a variable of the lives that begin from now on.
+    pub fn set_env(&mut self, name: &str, value: Option<&str>) {
+        self.env.retain(|(known, _)| known != name);
+        self.env.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+    }
+
     /// Starts the daemon by a command that becomes it, such as `prlimit --nofile=64`.
     #[must_use]
     pub fn under(mut self, command: &[&str]) -> Self {
