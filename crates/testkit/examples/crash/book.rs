@@ -22,6 +22,8 @@ pub(crate) struct Book {
     pub(crate) fresh: BTreeSet<String>,
     /// Notes of a teammate that were acknowledged.
     pub(crate) noted: BTreeSet<usize>,
+    /// Taken by the far end, which then broke the connection.
+    pub(crate) resets: usize,
     /// In flight at each blow, summed.
     pub(crate) struck: usize,
     /// What has to have come out by then.

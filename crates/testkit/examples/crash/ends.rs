@@ -102,7 +102,14 @@ pub(crate) async fn shop(ledger: &Arc<Ledger>, moods: &Arc<Moods>, seed: u64) ->
         let Some(said) = said(&words) else { return Reply::status(400) };
         let id = request.header("webhook-id").unwrap_or_default().to_owned();
         // What is refused has not been seen by anybody.
-        let turn = if refuses { 0 } else { ledger.with(|book| book.deliver(said, id)) };
+        let turn = if refuses {
+            0
+        } else {
+            ledger.with(|book| {
+                book.resets += usize::from(mood == Mood::Resets);
+                book.deliver(said, id)
+            })
+        };
         misbehave(mood, Reply::status(204)).after(dice(!seed, said, turn).millis(2, 20))
     })
     .await

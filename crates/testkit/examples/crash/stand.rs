@@ -104,6 +104,8 @@ pub(crate) struct Stand {
     clock: i64,
     /// Deaths by force: of daemons and of Redis.
     pub(crate) kills: usize,
+    /// Moments at which what a far end had just taken may not have been noted.
+    pub(crate) interruptions: usize,
     /// What had come to the far end without being known to be on its way.
     pub(crate) unintended: usize,
     /// The most memory that a daemon had, in MiB.
@@ -155,6 +157,7 @@ impl Stand {
             broken: options.sabotage.clone(),
             clock: 0,
             kills: 0,
+            interruptions: 0,
             unintended: 0,
             peak: 0.0,
             disk,
@@ -207,7 +210,8 @@ impl Stand {
             return;
         }
         let path = self.sites[number].data().join("frontdesk.db");
-        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
+        // Who may write and closes last tidies the log of writes away: the daemon would find nothing left to recover.
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
         let mut parts = connection.prepare("SELECT state FROM parts WHERE message = ?1").unwrap();
         for id in fresh {
             let Ok(message) = id.parse::<MessageId>() else { continue };
@@ -219,6 +223,12 @@ impl Stand {
     /// Strikes, and leaves everything running again.
     pub(crate) async fn strike(&mut self, blow: Blow, dice: &mut Dice) {
         let number = usize::try_from(dice.roll()).unwrap_or(0) % self.daemons.len();
+        self.interruptions += match blow {
+            Blow::Agent(_) | Blow::FarEnd(_) => 0,
+            // It is killed to come by its point, and dies there.
+            Blow::KillAt(_) => 2,
+            _ => 1,
+        };
         match blow {
             Blow::Kill => {
                 self.kill(number).await;
