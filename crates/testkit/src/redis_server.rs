@@ -5,6 +5,7 @@
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::OnceLock,
     time::{Duration, Instant},
@@ -107,6 +108,31 @@ impl Server {
         }
     }
 
+    /// How far its log of commands is written, with `appendonly yes`.
+    pub fn written(&self) -> Written {
+        let files = std::fs::read_dir(self.folder.path().join("appendonlydir")).unwrap();
+        let mut logs: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+        logs.retain(|path| path.to_string_lossy().ends_with(".incr.aof"));
+        logs.sort();
+        let log = logs.pop().unwrap();
+        let length = std::fs::metadata(&log).unwrap().len();
+        Written { log, length }
+    }
+
+    /// As a power cut does: what it wrote since then is gone. `kill -9` alone takes nothing, as the kernel still has what was not yet
+    /// on the disk. Gives how many bytes are gone; none, where the log was rewritten meanwhile.
+    pub fn cut_power(&mut self, since: &Written) -> u64 {
+        let now = self.written();
+        self.stop();
+        if now.log != since.log {
+            return 0;
+        }
+        let log = std::fs::OpenOptions::new().write(true).open(&since.log).unwrap();
+        let gone = log.metadata().unwrap().len().saturating_sub(since.length);
+        log.set_len(since.length).unwrap();
+        gone
+    }
+
     /// Its address for clients.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
@@ -136,6 +162,12 @@ impl Server {
         rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
         Frozen(pid)
     }
+}
+
+/// A place in a server's log of commands.
+pub struct Written {
+    log: PathBuf,
+    length: u64,
 }
 
 impl Drop for Server {

@@ -24,6 +24,8 @@ pub(crate) struct Book {
     pub(crate) noted: BTreeSet<usize>,
     /// Taken by the far end, which then broke the connection.
     pub(crate) resets: usize,
+    /// What a power cut took, as the settings of Redis say that it may.
+    pub(crate) taken_by_power: BTreeSet<Said>,
     /// In flight at each blow, summed.
     pub(crate) struck: usize,
     /// What has to have come out by then.
@@ -72,12 +74,22 @@ impl Book {
     }
 
     pub(crate) fn in_flight(&self) -> BTreeSet<Said> {
-        self.acknowledged.iter().filter(|said| !self.delivered.contains_key(said)).copied().collect()
+        self.acknowledged.iter().filter(|said| self.is_open(said)).copied().collect()
     }
 
     pub(crate) fn in_flight_of(&self, thread: usize) -> usize {
         let of_thread = self.acknowledged.range((thread, 0)..(thread + 1, 0));
-        of_thread.filter(|said| !self.delivered.contains_key(said)).count()
+        of_thread.filter(|said| self.is_open(said)).count()
+    }
+
+    fn is_open(&self, said: &Said) -> bool {
+        !self.delivered.contains_key(said) && !self.taken_by_power.contains(said)
+    }
+
+    /// After a power cut: what was in flight and has not come out is gone.
+    pub(crate) fn write_off(&mut self, struck: &BTreeSet<Said>) {
+        let gone: Vec<Said> = struck.iter().filter(|said| !self.delivered.contains_key(said)).copied().collect();
+        self.taken_by_power.extend(gone);
     }
 
     /// Everything that is in flight now has to come out within this span.

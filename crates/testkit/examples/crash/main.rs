@@ -127,6 +127,7 @@ struct Outcome {
     struck: usize,
     /// So many repeats under one id can be told from what was done to the daemon.
     may_repeat: usize,
+    taken_by_power: usize,
     late: Vec<(&'static str, usize)>,
     unintended: usize,
     notes: Notes,
@@ -189,6 +190,7 @@ impl Outcome {
             ("kills", self.kills),
             ("messages acknowledged", verdict.acknowledged),
             ("lost", verdict.lost),
+            ("lost by power cuts, as was said at the start", self.taken_by_power),
             ("doubled (several ids, or several events)", verdict.doubled),
             ("out of order within a thread", verdict.reordered),
             ("raw repeats at the far end, one id", verdict.raw_repeats),
@@ -291,12 +293,14 @@ async fn campaign(options: &Options) -> Outcome {
     let untidy = stand.end().await.err();
     let verdict = ledger.with(|book| Verdict::of(book));
     let (struck, resets, late) = ledger.with(|book| (book.struck, book.resets, book.late.clone()));
+    let taken_by_power = ledger.with(|book| book.taken_by_power.len());
     Outcome {
         verdict,
         blows,
         kills: stand.kills,
         struck,
         // A conversation has one delivery on its way at a time.
+        taken_by_power,
         may_repeat: resets + THREADS * stand.interruptions,
         late,
         unintended: stand.unintended,

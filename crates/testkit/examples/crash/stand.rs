@@ -1,6 +1,7 @@
 //! What is struck: the daemons, their store, both ends.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -18,13 +19,15 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use crate::{
     Options, StoreKind,
-    book::{Dice, Ledger},
+    book::{Dice, Ledger, Said},
     ends::{self, Mood, Moods},
 };
 
 pub(crate) const TOKEN: &str = "campaign-token-0123456789";
 /// How long a daemon may take to be ready again, and a point to be come by.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What Redis still has after a power cut comes out within this span, leases of 30 s included.
+const SETTLED_WITHIN: Duration = Duration::from_secs(45);
 const EVERYSEC: &[&str] = &["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""];
 
 /// Points of a message's way at which a daemon dies, in their order.
@@ -69,7 +72,7 @@ impl Blow {
             Self::Descriptors => "descriptors exhausted",
             Self::FullDisk => "disk full",
             Self::Clock(_) => "clock moved by an hour",
-            Self::RedisKill => "Redis killed and started",
+            Self::RedisKill => "Redis killed (everysec: its power cut)",
             Self::RedisFreeze => "Redis stands still",
             Self::RedisFull => "Redis out of memory",
             Self::RedisCut => "connections to Redis cut",
@@ -101,6 +104,7 @@ pub(crate) struct Stand {
     pub(crate) shop_mood: Arc<Moods>,
     ledger: Arc<Ledger>,
     broken: Option<String>,
+    everysec: bool,
     clock: i64,
     /// Deaths by force: of daemons and of Redis.
     pub(crate) kills: usize,
@@ -155,6 +159,7 @@ impl Stand {
             shop_mood,
             ledger: Arc::clone(ledger),
             broken: options.sabotage.clone(),
+            everysec: options.everysec,
             clock: 0,
             kills: 0,
             interruptions: 0,
@@ -305,6 +310,11 @@ impl Stand {
     async fn strike_redis(&mut self, blow: Blow, dice: &mut Dice) {
         let Some(server) = &mut self.server else { return };
         match blow {
+            Blow::RedisKill if self.everysec => {
+                let struck = Box::pin(self.cut_power(dice)).await;
+                self.ledger.with(|book| book.write_off(&struck));
+                return;
+            }
             Blow::RedisKill => {
                 server.stop();
                 self.kills += 1;
@@ -333,6 +343,23 @@ impl Stand {
         for daemon in &mut self.daemons {
             daemon.ready().await.unwrap();
         }
+    }
+
+    /// The power of Redis's machine goes: what it wrote in the last second is not on its disk. Gives what was in flight.
+    async fn cut_power(&mut self, dice: &mut Dice) -> BTreeSet<Said> {
+        let Some(server) = &mut self.server else { return BTreeSet::new() };
+        let since = server.written();
+        tokio::time::sleep(dice.millis(200, 1000)).await;
+        server.cut_power(&since);
+        self.kills += 1;
+        let struck = self.ledger.with(|book| book.in_flight());
+        assert!(server.run(), "Redis does not start again");
+        for daemon in &mut self.daemons {
+            daemon.ready().await.unwrap();
+        }
+        // What is still there comes out; the rest is gone.
+        self.ledger.until(SETTLED_WITHIN, |book| struck.iter().all(|said| book.delivered.contains_key(said))).await;
+        struck
     }
 
     /// As an operator ends them.
