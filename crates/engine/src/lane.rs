@@ -422,7 +422,7 @@ impl Lease {
     /// What a fence is there to keep out.
     async fn write_all_the_same(&self, settle: Settle) -> Result<Settled, Lost> {
         let append = Append {
-            operation: settle.operation,
+            operation: self.shared.ids.operation(),
             conversation: self.conversation,
             once: None,
             guards: Vec::new(),

@@ -93,12 +93,13 @@ impl Book {
     }
 
     /// Everything that is in flight now has to come out within this span.
-    pub(crate) fn promise(&mut self, blow: &'static str, within: Duration) -> usize {
+    pub(crate) fn promise(&mut self, blow: &'static str, within: Duration) {
         let open = self.in_flight();
-        let count = open.len();
-        self.struck += count;
         self.promises.push((Instant::now() + within, blow, open));
-        count
+    }
+
+    pub(crate) fn keeps_its_promises(&self) -> bool {
+        self.promises.iter().all(|(_, _, open)| open.iter().all(|said| self.delivered.contains_key(said)))
     }
 
     /// Looks after the promises whose time is over; at the end after all of them.

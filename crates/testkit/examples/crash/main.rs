@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinSet};
 
 use self::{
-    book::{Dice, Ledger, Said, Verdict},
+    book::{Book, Dice, Ledger, Said, Verdict},
     ends::Mood,
     stand::{Blow, POINTS, Stand, TOKEN},
 };
@@ -37,6 +37,8 @@ const THREADS: usize = 48;
 const WINDOW: usize = 4;
 /// What was in flight at a blow has to have come out by then.
 const WELL_WITHIN: Duration = Duration::from_secs(60);
+/// With daemons that share a store, so many blows fall in a row.
+const BETWEEN_RESTS: usize = 10;
 /// A daemon may have so much memory, in MiB.
 const MEMORY: f64 = 256.0;
 
@@ -67,9 +69,9 @@ pub(crate) struct Options {
     /// Repeats a run's choices.
     #[arg(long, default_value_t = rand_seed())]
     seed: u64,
-    /// With SIGSTOP past the lease, half a minute each time.
+    /// Instead: SIGSTOP past the lease and SIGCONT, half a minute each time, with an agent that may take longer than that.
     #[arg(long)]
-    long: bool,
+    standstills: bool,
     /// Instead: breaks each promise on purpose, and fails where that is not noticed.
     #[arg(long)]
     teeth: bool,
@@ -109,7 +111,10 @@ async fn teeth(options: &Options) -> bool {
         if !seen_here {
             continue;
         }
-        let sabotaged = Options { sabotage: Some(promise.to_owned()), runs: 8, messages: 300, ..options.clone() };
+        let standstills = promise == "no_fence";
+        let runs = if standstills { 1 } else { 6 };
+        let sabotage = Some(promise.to_owned());
+        let sabotaged = Options { sabotage, standstills, runs, messages: 300, ..options.clone() };
         let outcome = campaign(&sabotaged).await;
         let violations = outcome.violations(&sabotaged);
         all &= !violations.is_empty();
@@ -219,7 +224,7 @@ impl Outcome {
 fn plan(options: &Options, dice: &mut Dice, with_disk: bool) -> Vec<Blow> {
     let all: Vec<Blow> = match options.sabotage.as_deref() {
         Some("ack_before_commit") => vec![Blow::Kill, Blow::KillAt("accepting")],
-        Some("no_fence") => return vec![Blow::Freeze(33)],
+        _ if options.standstills => vec![Blow::Freeze(33)],
         Some("intent_after_send") => vec![Blow::KillAt("sent")],
         Some("skip_operation_id") => vec![Blow::RedisCut],
         _ => {
@@ -234,9 +239,6 @@ fn plan(options: &Options, dice: &mut Dice, with_disk: bool) -> Vec<Blow> {
             if with_disk {
                 all.push(Blow::FullDisk);
             }
-            if options.long {
-                all.push(Blow::Freeze(35));
-            }
             all
         }
     };
@@ -247,8 +249,9 @@ fn plan(options: &Options, dice: &mut Dice, with_disk: bool) -> Vec<Blow> {
         while !round.is_empty() && plan.len() < options.runs {
             let next = usize::try_from(dice.roll()).unwrap_or(0) % round.len();
             plan.push(round.remove(next));
-            // The clock's moves belong together: most blows fall while it is right or an hour off.
-            plan.push(Blow::Kill);
+            if options.sabotage.is_none() && !options.standstills {
+                plan.push(Blow::Kill);
+            }
         }
     }
     plan.truncate(options.runs);
@@ -257,6 +260,9 @@ fn plan(options: &Options, dice: &mut Dice, with_disk: bool) -> Vec<Blow> {
 
 async fn campaign(options: &Options) -> Outcome {
     let began = Instant::now();
+    // The other daemon takes over what a dead one had in hand when its leases are over, half a minute later: so of daemons on one
+    // store a minute is asked from the last of several blows, and of one alone from each.
+    let shared = options.store == StoreKind::Redis;
     let mut dice = Dice(options.seed);
     let ledger = Arc::new(Ledger::default());
     let mut stand = Stand::build(options, &ledger).await;
@@ -271,17 +277,28 @@ async fn campaign(options: &Options) -> Outcome {
     let noting = tokio::spawn(leave_notes(notes.clone(), Arc::clone(&urls), Arc::clone(&ledger), stopped.clone()));
 
     let mut blows: BTreeMap<&'static str, (usize, usize)> = BTreeMap::new();
-    for blow in plan(options, &mut dice, stand.has_a_disk()) {
+    for (number, blow) in plan(options, &mut dice, stand.has_a_disk()).into_iter().enumerate() {
+        if shared && number > 0 && number % BETWEEN_RESTS == 0 {
+            rest(&ledger).await;
+        }
         tokio::time::sleep(dice.millis(100, 900)).await;
         ledger.until(WELL_WITHIN, |book| book.in_flight().len() >= THREADS / 2).await;
         let before = ledger.with(|book| book.in_flight().len());
         stand.strike(blow, &mut dice).await;
         let open = ledger.with(|book| {
             book.hold_promises(false);
-            book.promise(blow.name(), WELL_WITHIN)
+            let open = book.in_flight().len();
+            book.struck += open;
+            if !shared {
+                book.promise(blow.name(), WELL_WITHIN);
+            }
+            open
         });
         let entry = blows.entry(blow.name()).or_default();
         *entry = (entry.0 + 1, entry.1 + before.max(open));
+    }
+    if shared {
+        rest(&ledger).await;
     }
     ledger.until(Duration::from_secs(600), |book| book.acknowledged.len() >= options.messages).await;
     stop.send_replace(true);
@@ -310,6 +327,13 @@ async fn campaign(options: &Options) -> Outcome {
         took: began.elapsed(),
         untidy,
     }
+}
+
+/// Nothing falls until all that is in flight has come out, for which there is a minute.
+async fn rest(ledger: &Ledger) {
+    ledger.with(|book| book.promise("a rest", WELL_WITHIN));
+    ledger.until(WELL_WITHIN, Book::keeps_its_promises).await;
+    ledger.with(|book| book.hold_promises(true));
 }
 
 fn client() -> reqwest::Client {

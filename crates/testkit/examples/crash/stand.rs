@@ -130,9 +130,11 @@ impl Stand {
             StoreKind::Sqlite => None,
             StoreKind::Redis => Some(Server::start(if options.everysec { EVERYSEC } else { ALWAYS })),
         };
+        // Else what it answered during a standstill would have come too late for another reason.
+        let timeout = if options.standstills { "60 s" } else { "2 s" };
         let sections = format!(
             "[tokens.campaign]\ntoken = \"{TOKEN}\"\nscopes = [\"ingest\", \"admin\"]\n\n[agent]\nurl = \"{}\"\n\
-             timeout = \"2 s\"\n\n[channels.shop]\nkind = \"webhook\"\ndeliver_url = \"{}\"\n",
+             timeout = \"{timeout}\"\n\n[channels.shop]\nkind = \"webhook\"\ndeliver_url = \"{}\"\n",
             agent.url(),
             shop.url()
         );
