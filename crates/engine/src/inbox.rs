@@ -52,9 +52,6 @@ impl Inbox for ChannelInbox {
         // The agent's lane is claimed in the same step, if somebody is free to post the event.
         let offer = live.agent.as_ref().and_then(|agent| agent.offer(shared));
         commit.claim = offer.as_ref().map(|_| Offer::<AgentWork>::wanted());
-        if let Some(span) = fallback {
-            shared.timer_at(shared.clock.now().plus(span));
-        }
         if trial::is_broken(Broken::AckBeforeCommit) {
             let (shared, channel) = (Arc::clone(shared), self.channel.clone());
             tokio::spawn(async move {
@@ -99,6 +96,10 @@ async fn take_in(
                 state.gate.last.note_received(shared.clock.now());
             }
             shared.log_grew();
+            // Only now: timers that were woken before it is stored would find nothing to wait for.
+            if let Some(span) = shared.live().options.agent.as_ref().and_then(|agent| agent.fallback) {
+                shared.timer_at(shared.clock.now().plus(span));
+            }
             claim.take()
         }
         _ => None,

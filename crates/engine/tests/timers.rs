@@ -90,7 +90,7 @@ async fn a_conversation_without_an_answer_shows_up_at_the_desk_and_stays_the_age
     let start = world.clock.now();
     world.advance_until(5 * SECOND, "attention", || async { world.conversation(id).await.attention.is_some() }).await;
     let took = world.clock.now().since(start);
-    assert!(took >= 2 * MINUTE && took < 4 * MINUTE, "{took:?}");
+    assert!(took >= 2 * MINUTE && took < 2 * MINUTE + 30 * SECOND, "{took:?}");
     let shown = world.conversation(id).await;
     assert_eq!((shown.attention, shown.owner), (Some(Attention::Fallback), Owner::Agent));
     let late = parse_reply(br#"{"text": "sorry, here it is"}"#).unwrap();
