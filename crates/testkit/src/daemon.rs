@@ -439,16 +439,16 @@ async fn is_ready(address: SocketAddr) -> bool {
     matches!(tokio::time::timeout(Duration::from_secs(2), look).await, Ok(Ok(true)))
 }
 
-/// A port that no other site on this machine uses: a name in the kernel's own namespace of sockets says so, and goes with
+/// A port that no other site and no other test's server on this machine uses: a name in the kernel's own namespace of sockets says so, and goes with
 /// the process however it ends.
 #[derive(Debug)]
-struct Port {
-    number: u16,
+pub(crate) struct Port {
+    pub(crate) number: u16,
     _claim: UnixListener,
 }
 
 impl Port {
-    fn take() -> Result<Self, Trouble> {
+    pub(crate) fn take() -> Result<Self, Trouble> {
         // Sites of parallel processes start looking at different places.
         let spread = std::process::id().wrapping_mul(97) % u32::try_from(PORTS.len()).unwrap_or(1);
         let start = PORTS.start + u16::try_from(spread).unwrap_or(0);

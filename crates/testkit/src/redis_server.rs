@@ -4,12 +4,14 @@
 
 use std::{
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::OnceLock,
     time::{Duration, Instant},
 };
+
+use crate::daemon::Port;
 
 /// Long enough for a machine that does many other things.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,6 +25,8 @@ pub struct Server {
     /// Where it listens on 127.0.0.1.
     pub port: u16,
     bus: u16,
+    /// Its own also while it is stopped.
+    _ports: [Port; 2],
     args: Vec<String>,
     running: Option<Child>,
     life: Life,
@@ -45,11 +49,19 @@ impl Server {
 
     fn start_for(life: Life, args: &[&str]) -> Self {
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-        // Between finding a free port and taking it, somebody else may.
+        // Between finding a free port and listening there, somebody else may.
         for _ in 0..20 {
             let folder = tempfile::tempdir().unwrap();
-            let mut server =
-                Self { folder, port: free_port(), bus: free_port(), args: args.clone(), running: None, life };
+            let ports = [Port::take().unwrap(), Port::take().unwrap()];
+            let mut server = Self {
+                folder,
+                port: ports[0].number,
+                bus: ports[1].number,
+                _ports: ports,
+                args: args.clone(),
+                running: None,
+                life,
+            };
             if server.run() {
                 return server;
             }
@@ -183,10 +195,6 @@ impl Drop for Frozen {
     fn drop(&mut self) {
         let _ = rustix::process::kill_process(self.0, rustix::process::Signal::CONT);
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// Three masters that share the slots.

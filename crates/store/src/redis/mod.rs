@@ -281,8 +281,8 @@ fn micros(time: &Value) -> Result<i64, Unreadable> {
     Ok(seconds.saturating_mul(1_000_000).saturating_add(rest))
 }
 
-/// Which conversation a thread has, once it has one: it never changes, so what is remembered is right. What was asked for
-/// of late stays.
+/// Which conversation a thread had when it was last asked for. It rarely changes, and a script that is told a wrong one says so. What was
+/// asked for of late stays.
 #[derive(Default)]
 struct Threads {
     known: Mutex<Generations>,
