@@ -9,6 +9,7 @@ mod cli;
 mod cli_acting;
 mod cli_init;
 mod cli_reading;
+mod cli_store;
 mod cli_tail;
 mod cli_terminal;
 mod far_end_unwell;

@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use frontdesk_model::{
     Append, Applied, ChannelName, Contact, ContactId, Conversation, ConversationFilter, ConversationId, DeadLetter,
-    DeadLetterEnd, DeadLetterId, DeliveryStatus, Effect, Erased, Event, EventId, Guard, Lane, MessageId, MessageRecord,
-    Once, Owner, Page, PageRequest, PartState, Requeue, Room, Seq, Slice, Status, StoreError, Take, Timestamp, Version,
-    Waiting,
+    DeadLetterEnd, DeadLetterId, DeliveryStatus, Effect, Erased, Event, EventId, Guard, Lane, Look, Looked, MessageId,
+    MessageRecord, Once, Owner, Page, PageRequest, PartState, Requeue, Room, Seq, Slice, Status, StoreError, Take,
+    Timestamp, Version, Waiting,
 };
 
 use crate::{
@@ -18,6 +18,9 @@ use crate::{
     status::{self, StatusView},
     trial::{self, Broken},
 };
+
+/// A step of a check looks at about so many rows: a few hundredths of a second.
+const CHECKED_AT_ONCE: usize = 2000;
 
 /// The engine's reading and writing side. Cheap to clone.
 #[derive(Clone)]
@@ -432,6 +435,18 @@ impl Desk {
     /// A page that no answer gave, or the store is not there.
     pub async fn dead_letters(&self, page: PageRequest) -> Result<Page<DeadLetter>, DeskError> {
         Ok(self.shared.store.dead_letters(page).await?)
+    }
+
+    /// Looks for what does not fit together in the store: one step of a pass, behind the step that gave `resume`. `None`: the
+    /// store cannot say.
+    ///
+    /// # Errors
+    /// No step gave this, or the store is not there.
+    pub async fn check(&self, resume: Option<String>) -> Result<Option<Looked>, DeskError> {
+        match self.shared.store.checked() {
+            Some(checked) => Ok(Some(checked.check(Look { rows: CHECKED_AT_ONCE, resume }).await?)),
+            None => Ok(None),
+        }
     }
 
     /// Tries a dead letter's work anew: an event is posted to the agent once more, a message's unsent parts are sent.

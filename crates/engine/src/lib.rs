@@ -39,4 +39,6 @@ pub use status::{
 };
 #[cfg(feature = "trial")]
 pub use trial::{Broken, Trial, arm};
-pub use wire::{AuthorView, ChangeView, ContactView, ConversationView, DeadLetterView, EventView, MessageView};
+pub use wire::{
+    AuthorView, ChangeView, CheckView, ContactView, ConversationView, DeadLetterView, EventView, MessageView,
+};

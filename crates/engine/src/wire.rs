@@ -2,8 +2,8 @@
 
 use frontdesk_model::{
     Attention, Author, Capabilities, Contact, ContactId, Conversation, ConversationId, DeadLetter, DeadLetterId,
-    DeliveryStatus, Direction, Event, EventBody, EventId, Identity, Lane, LoggedChange, MessageId, MessageRecord,
-    Owner, Seq, Status, TextUnit, Timestamp, Version,
+    DeliveryStatus, Direction, Event, EventBody, EventId, Flaw, FlawKind, Identity, Lane, LoggedChange, Looked,
+    MessageId, MessageRecord, Owner, Seq, Status, TextUnit, Timestamp, Version,
 };
 use serde::Serialize;
 
@@ -251,6 +251,44 @@ impl<'a> From<&'a DeadLetter> for DeadLetterView<'a> {
             reason: &of.reason,
             attempts: of.attempts,
             at: of.at,
+        }
+    }
+}
+
+/// A step of a check of the store.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct CheckView<'a> {
+    /// What does not fit together.
+    data: Vec<FlawView<'a>>,
+    /// Conversations that the step came to the end of.
+    conversations: u64,
+    /// Events that it looked at.
+    events: u64,
+    /// The `page` that follows; null at the end of the check.
+    #[schema(required)]
+    next: Option<&'a str>,
+}
+
+/// Something in the store that does not fit together.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct FlawView<'a> {
+    kind: FlawKind,
+    /// Where it is in a conversation.
+    #[schema(required)]
+    conversation_id: Option<ConversationId>,
+    /// What it is, without anything that a customer wrote.
+    detail: &'a str,
+}
+
+impl<'a> From<&'a Looked> for CheckView<'a> {
+    fn from(of: &'a Looked) -> Self {
+        let flaw =
+            |flaw: &'a Flaw| FlawView { kind: flaw.kind, conversation_id: flaw.conversation, detail: &flaw.what };
+        Self {
+            data: of.flaws.iter().map(flaw).collect(),
+            conversations: of.conversations,
+            events: of.events,
+            next: of.resume.as_deref(),
         }
     }
 }

@@ -114,6 +114,23 @@ Examples:
   frontdesk dead-letters replay --all --channel shop
   frontdesk dead-letters drop dlt_01k... --yes";
 
+pub(crate) const AFTER_STORE: &str = "\
+Examples:
+  frontdesk store check
+  frontdesk store check --json | jq .findings";
+
+pub(crate) const BACKUP: &str = "\
+Copy the store to a file, while the daemon runs or not: everything that was taken when the copy began. It is checked, and on the disk, before it \
+has its name; it is for its owner's eyes only, as customers' messages and the store's keys are in it. Nothing is overwritten.
+
+To go back to it: stop the daemon, put the copy as frontdesk.db into an empty data folder, start. Tokens and secrets that a first start made \
+(*.token, agent.secret) lie beside the store: copy them too, or new ones are made.";
+
+pub(crate) const AFTER_BACKUP: &str = "\
+Examples:
+  frontdesk backup /var/backups/frontdesk-$(date +%F).db
+  sudo frontdesk backup /var/backups/frontdesk.db";
+
 pub(crate) const OPENAPI: &str = "\
 Print the description of the API (OpenAPI 3.1), with the routes of every kind of channel that this build has. A running daemon serves the same at \
 /openapi.json, with the channels that it has. It needs no configuration.";

@@ -60,6 +60,12 @@ enum Command {
     DeadLetters(cli::dead_letters::Arguments),
     /// Erase what there is about somebody
     Contact(cli::contact::Arguments),
+    /// Whether what the store holds fits together
+    #[command(after_long_help = help::AFTER_STORE)]
+    Store(cli::store::Arguments),
+    /// Copy the store to a file, while the daemon runs or not
+    #[command(long_about = help::BACKUP, after_long_help = help::AFTER_BACKUP)]
+    Backup(cli::backup::Arguments),
     /// Go on with a channel that was stopped
     Channel(cli::resume::ChannelArguments),
     /// Go on with an agent that was stopped
@@ -93,6 +99,8 @@ fn main() -> ExitCode {
         Some(Command::Conversations(arguments)) => call.wait(cli::conversations::run(&call, &arguments)),
         Some(Command::DeadLetters(arguments)) => call.wait(cli::dead_letters::run(&call, &arguments)),
         Some(Command::Contact(arguments)) => call.wait(cli::contact::run(&call, &arguments)),
+        Some(Command::Store(arguments)) => call.wait(cli::store::run(&call, &arguments)),
+        Some(Command::Backup(arguments)) => cli::backup::run(&call, &arguments),
         Some(Command::Channel(arguments)) => call.wait(cli::resume::channel(&call, &arguments)),
         Some(Command::Agent(arguments)) => call.wait(cli::resume::agent(&call, &arguments)),
         Some(Command::Openapi) => openapi(&call),

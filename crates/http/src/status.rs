@@ -1,10 +1,11 @@
-//! `GET /v1/status` and what an operator does about it: how everything is, and going on after a stop.
+//! `GET /v1/status` and what an operator does about it: how everything is, whether what the store holds fits together, and going on
+//! after a stop.
 
 use axum::{
     extract::{RawPathParams, State},
     response::Response,
 };
-use frontdesk_engine::{DeskError, StatusView};
+use frontdesk_engine::{CheckView, DeskError, StatusView};
 use frontdesk_model::ChannelName;
 use http::{HeaderMap, StatusCode, Uri};
 
@@ -22,8 +23,21 @@ const ADMINS: &[Scope] = &[Scope::Admin];
 const STATUS: &str = "Channels, lanes, agent, store. `unwell` says in sentences what should be looked at, the worst first. The \
     administrators' listener answers it without a token.";
 
-pub(crate) fn endpoints() -> [Endpoint; 3] {
+const CHECK: &str = "Looks at everything in the store, some of it with each request: go on with `page` until `next` is null. What it looks at \
+    goes on changing; that is no flaw.";
+
+pub(crate) fn endpoints() -> [Endpoint; 4] {
     [
+        Endpoint::get("/v1/store/check", "checkStore", check)
+            .about("Whether what the store holds fits together", CHECK)
+            .open_to(Who::Scopes(ADMINS))
+            .query(
+                "page",
+                "What the step before gave as `next`.",
+                serde_json::json!({"type": "string", "minLength": 1, "maxLength": 512}),
+            )
+            .answers::<CheckView<'_>>(StatusCode::OK, "What this step found.")
+            .fails(&[ProblemKind::InvalidQuery, ProblemKind::NotFound, ProblemKind::Unavailable]),
         Endpoint::get("/v1/status", "getStatus", status)
             .about("How everything is", STATUS)
             .open_to(Who::Scopes(ADMINS))
@@ -58,6 +72,20 @@ async fn status(State(api): State<SharedApi>, uri: Uri, headers: HeaderMap) -> R
 /// The same for machines that watch.
 pub(crate) async fn watched(State(api): State<SharedApi>) -> Result<Response, Problem> {
     Ok(json(StatusCode::OK, &api.desk.status().await?))
+}
+
+/// `GET /v1/store/check`
+async fn check(State(api): State<SharedApi>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
+    api.caller(&headers, ADMINS)?.needs_all_channels("the store has all channels")?;
+    let mut page = None;
+    query::words(uri.query(), &["page"], |_, value| {
+        page = Some(value.to_owned());
+        Ok(())
+    })?;
+    match api.desk.check(page).await.map_err(query::of_a_page)? {
+        Some(looked) => Ok(json(StatusCode::OK, &CheckView::from(&looked))),
+        None => Err(Problem::new(ProblemKind::NotFound, "a store of this kind cannot be checked")),
+    }
 }
 
 /// `POST /v1/agent/resume`

@@ -24,6 +24,7 @@ fn routes() -> Vec<(&'static str, String, Option<Value>, &'static [&'static str]
         ("GET", format!("/v1/contacts/{CONTACT}"), None, readers),
         ("POST", format!("/v1/contacts/{CONTACT}/messages"), Some(json!({"text": "x"})), readers),
         ("GET", "/v1/status".into(), None, &[ADMIN]),
+        ("GET", "/v1/store/check".into(), None, &[ADMIN]),
         ("POST", "/v1/agent/resume".into(), None, &[ADMIN]),
         ("POST", "/v1/channels/elsewhere/resume".into(), None, &[ADMIN]),
         ("GET", "/v1/dead-letters".into(), None, &[ADMIN]),

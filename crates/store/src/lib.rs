@@ -8,4 +8,4 @@ mod redis;
 mod sqlite;
 
 pub use redis::{Place, RedisOpenError, RedisOptions, RedisStore, TimeSource};
-pub use sqlite::{Durability, OpenError, SqliteOptions, SqliteStore};
+pub use sqlite::{BackupError, Copied, Durability, OpenError, SqliteFile, SqliteOptions, SqliteStore, backup};

@@ -115,6 +115,15 @@ impl Daemon {
         Ok(Self { sockets: place::sockets(reach, call.config.as_deref(), &call.environment)? })
     }
 
+    /// Whether anybody listens.
+    pub(super) async fn is_there(&self) -> Result<bool, Failure> {
+        match self.connect().await {
+            Ok(_) => Ok(true),
+            Err(unreached) if unreached.error.kind() == ErrorKind::PermissionDenied => Err(self.unreached(&unreached)),
+            Err(_) => Ok(false),
+        }
+    }
+
     /// The answer's JSON; `null` for an empty one.
     pub(super) async fn ask(&self, ask: &Ask) -> Result<Value, Failure> {
         for pause in PAUSES {

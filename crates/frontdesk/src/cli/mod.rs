@@ -1,5 +1,6 @@
 //! The commands beside `run` and `check`. Most of them ask a running daemon, over the socket in its store's folder, for what
-//! the API answers to an administrator; `init` writes a first configuration.
+//! the API answers to an administrator; `init` writes a first configuration; `backup`, and `store check` where no daemon runs, read the
+//! store's file themselves.
 //!
 //! The way of a command: `place` finds the socket, `daemon` speaks HTTP over it, the command's own file turns the answer
 //! into `table` and words, and `screen` prints it. With `--json` the API's own JSON is printed instead. Everything that
@@ -7,6 +8,7 @@
 //!
 //! Exit codes: 0 fine, 1 failed, 2 wrong usage or configuration. A reader that goes away (`| head`) ends a command quietly.
 
+pub mod backup;
 pub mod contact;
 pub mod conversations;
 mod daemon;
@@ -20,6 +22,7 @@ pub mod resume;
 mod screen;
 pub mod send;
 pub mod status;
+pub mod store;
 mod stream;
 mod table;
 pub mod tail;

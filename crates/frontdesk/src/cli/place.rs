@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Failure, Reach};
 use crate::{
-    config::{DEFAULT_FILE, Environment, locate, store_folder},
+    config::{Backend, DEFAULT_FILE, Environment, Store, locate, store_of},
     control,
 };
 
@@ -31,6 +31,17 @@ pub(super) fn sockets(
     looked_for(reach, config, environment, INSTALLED)
 }
 
+/// What the configuration says of the store, in the same order: where there are two, their folders differ.
+pub(super) fn stores(config: Option<&Path>, environment: &Environment) -> Result<Vec<Store>, Failure> {
+    named(config, environment, INSTALLED)
+}
+
+/// The one of them that is a file: the first that is there. `None`: there is no file.
+pub(super) fn kept_in_a_file(stores: &[Store]) -> Option<&Store> {
+    let files = || stores.iter().filter(|store| store.backend == Backend::Sqlite);
+    files().find(|store| store.folder.is_dir()).or_else(|| files().next())
+}
+
 fn looked_for(
     reach: &Reach,
     config: Option<&Path>,
@@ -40,16 +51,21 @@ fn looked_for(
     if let Some(socket) = &reach.socket {
         return Ok(vec![socket.clone()]);
     }
+    let stores = named(config, environment, installed)?;
+    Ok(stores.iter().map(|store| store.folder.join(control::FILE)).collect())
+}
+
+fn named(config: Option<&Path>, environment: &Environment, installed: Installed<'_>) -> Result<Vec<Store>, Failure> {
     let file = locate(config, environment);
     let nothing_here = file == Path::new(DEFAULT_FILE) && !file.exists() && Path::new(installed.file).exists();
     let file = if nothing_here { PathBuf::from(installed.file) } else { file };
-    let mut folders = vec![store_folder(&file, environment)?];
+    let mut stores = vec![store_of(&file, environment)?];
     if file == Path::new(installed.file) && environment.get("STATE_DIRECTORY").is_none() {
         let as_service = environment.with("STATE_DIRECTORY", installed.state);
-        folders.insert(0, store_folder(&file, &as_service)?);
+        stores.insert(0, store_of(&file, &as_service)?);
     }
-    folders.dedup();
-    Ok(folders.iter().map(|folder| folder.join(control::FILE)).collect())
+    stores.dedup();
+    Ok(stores)
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Where a command's output goes: to a terminal with colours and a width, or to anything else, plain and whole.
 
-use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::{
+    io::{self, ErrorKind, IsTerminal as _, Write as _},
+    time::{Duration, Instant},
+};
 
 use super::Failure;
 use crate::config::{Colour, Environment};
@@ -101,6 +104,35 @@ impl Screen {
 /// Says something beside the output: on standard error, and it does not matter if nobody listens.
 pub(super) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// How far something is: one line on standard error that is written over, for a person at a terminal.
+pub(super) struct Progress {
+    shown: bool,
+    said: Option<Instant>,
+}
+
+/// No eye reads faster.
+const BETWEEN: Duration = Duration::from_millis(200);
+
+impl Progress {
+    pub(super) fn begin(shown: bool) -> Self {
+        Self { shown, said: None }
+    }
+
+    pub(super) fn say(&mut self, how_far: &str) {
+        if self.shown && self.said.is_none_or(|said| said.elapsed() >= BETWEEN) {
+            let _ = write!(io::stderr(), "\r\u{1b}[K{how_far}");
+            self.said = Some(Instant::now());
+        }
+    }
+
+    /// Leaves nothing of it on the screen.
+    pub(super) fn end(self) {
+        if self.said.is_some() {
+            let _ = write!(io::stderr(), "\r\u{1b}[K");
+        }
+    }
 }
 
 /// Asks, where there is somebody to ask. `why`: why one should be asked at all.

@@ -207,12 +207,12 @@ impl Config {
     }
 }
 
-/// The folder of a configuration's store, and nothing else of it: for a command that looks for the running daemon, a mistake
+/// A configuration's store, and nothing else of it: for a command that looks for the running daemon or for the file, a mistake
 /// elsewhere and a secret that is not at hand are no obstacle.
 ///
 /// # Errors
 /// The file cannot be read, or names no folder.
-pub fn store_folder(file: &Path, environment: &Environment) -> Result<PathBuf, Refused> {
+pub fn store_of(file: &Path, environment: &Environment) -> Result<Store, Refused> {
     let (tree, mut findings) = source::read(file, environment);
     let base = base(file, environment);
     let mut checker = Checker { environment, base: &base, findings: Vec::new() };
@@ -223,7 +223,7 @@ pub fn store_folder(file: &Path, environment: &Environment) -> Result<PathBuf, R
     findings.append(&mut checker.findings);
     findings.retain(|finding| finding.severity == Severity::Error);
     findings.sort_by(Finding::reading_order);
-    store.map(|store| store.folder).ok_or_else(|| Refused { file: file.to_owned(), findings })
+    store.ok_or_else(|| Refused { file: file.to_owned(), findings })
 }
 
 /// Where relative paths start: the state's folder under systemd, else the file's.

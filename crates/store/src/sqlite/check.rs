@@ -11,12 +11,13 @@ use std::{
 };
 
 use frontdesk_model::*;
-use rusqlite::{Connection, InterruptHandle, OpenFlags, OptionalExtension, Row};
+use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags, OptionalExtension, Row};
 use tokio::sync::watch;
 
 use super::{
     effects::{MESSAGE, WAITS, lane_number},
     mark::Mark,
+    reader::Reader,
     record::{More, timer_at},
     rows::{self, id_bytes, parse, seq, status},
     shelf::Shelf,
@@ -93,9 +94,19 @@ impl Place {
     }
 }
 
-/// Whether a step begins with the file's own check.
-pub(super) fn is_of_file(mark: Mark<'_>, look: &Look) -> bool {
-    look.resume.as_deref().is_none_or(|text| Place::read(mark, text) == Some(Place::File))
+/// One step of a pass.
+pub(super) async fn look(
+    reader: &Reader,
+    file_check: &FileCheck,
+    store_id: &str,
+    look: Look,
+) -> Result<Looked, StoreError> {
+    let mark = Mark::of(store_id);
+    if look.resume.as_deref().is_none_or(|text| Place::read(mark, text) == Some(Place::File)) {
+        return file_check.step(mark).await;
+    }
+    let store_id = store_id.to_owned();
+    reader.read(move |connection| step(connection, Mark::of(&store_id), &look)).await
 }
 
 /// The file's own check.
@@ -118,28 +129,31 @@ impl FileCheck {
         Self { path: path.to_owned(), running: Mutex::new(None) }
     }
 
-    fn begun(&self) -> Result<watch::Receiver<Option<Said>>, Failure> {
+    fn begun(&self) -> Result<watch::Receiver<Option<Said>>, StoreError> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(running) = running.as_ref() {
             return Ok(running.said.clone());
         }
-        let connection = read_only(&self.path)?;
+        let connection = read_only(&self.path).map_err(|error| unchecked(&error))?;
         let (say, said) = watch::channel(None);
         let interrupt = connection.get_interrupt_handle();
         let thread = thread::Builder::new()
             .name("store-check".into())
             .spawn(move || {
-                let found = quick_check(&connection).map_err(|error| error.to_string());
+                let found = match quick_check(&connection) {
+                    Err(error) if is_damage(&error) => Ok(vec![error.to_string()]),
+                    found => found.map_err(|error| error.to_string()),
+                };
                 drop(connection);
                 say.send_replace(Some(found));
             })
-            .map_err(|error| Failure::Refused(format!("the file cannot be checked: {error}")))?;
+            .map_err(|error| unchecked(&error))?;
         *running = Some(Running { interrupt, thread, said: said.clone() });
         Ok(said)
     }
 
     /// Waits a moment for its end.
-    pub(super) async fn step(&self, mark: Mark<'_>) -> Result<Looked, Failure> {
+    async fn step(&self, mark: Mark<'_>) -> Result<Looked, StoreError> {
         let mut said = self.begun()?;
         let ended = tokio::time::timeout(PATIENCE, said.wait_for(Option::is_some)).await;
         let found = match ended {
@@ -149,8 +163,8 @@ impl FileCheck {
         self.end();
         let said = match found {
             Some(Ok(said)) => said,
-            Some(Err(error)) => return Err(Failure::Refused(format!("the file cannot be checked: {error}"))),
-            None => return Err(Failure::Refused("the file's check was broken off".into())),
+            Some(Err(error)) => return Err(unchecked(&error)),
+            None => return Err(unchecked(&"it was broken off")),
         };
         let flaws = said.into_iter().map(|said| flaw(FlawKind::File, None, format!("the file is damaged: {said}")));
         let resume = Some(Place::Conversations(0, None).write(mark));
@@ -173,6 +187,15 @@ impl Drop for FileCheck {
     }
 }
 
+fn unchecked(why: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Unavailable(format!("the file cannot be checked: {why}"))
+}
+
+/// So broken that SQLite does not even say how.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
 pub(super) fn read_only(path: &Path) -> rusqlite::Result<Connection> {
     let connection =
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
@@ -188,7 +211,7 @@ pub(super) fn quick_check(connection: &Connection) -> rusqlite::Result<Vec<Strin
 }
 
 /// One step behind the file's own check.
-pub(super) fn step(connection: &Connection, mark: Mark<'_>, look: &Look) -> Result<Looked, Failure> {
+fn step(connection: &Connection, mark: Mark<'_>, look: &Look) -> Result<Looked, Failure> {
     if look.rows == 0 {
         return Err(Failure::Refused("a check looks at one row at least".into()));
     }

@@ -21,6 +21,7 @@ mod census;
 mod check;
 mod claims;
 mod effects;
+mod file;
 mod keeping;
 mod lists;
 mod log;
@@ -46,6 +47,7 @@ use async_trait::async_trait;
 use frontdesk_model::*;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
+pub use self::file::{BackupError, Copied, SqliteFile, backup};
 use self::{mark::Mark, reader::Reader, room::Space, writer::Writer};
 use crate::check::{LONGEST_CLAIM, flaw, name};
 
@@ -94,6 +96,9 @@ pub enum OpenError {
     /// The system refuses.
     #[error("the data folder {0} cannot be used: {1}; {mend}", mend = folder_mend(.1))]
     Folder(PathBuf, std::io::Error),
+    /// There is none, where one has to be.
+    #[error("there is no store in the folder {0}: no daemon has run on it yet, or [store] url names another folder")]
+    Absent(PathBuf),
     /// Not ours.
     #[error("{0} is not a Frontdesk database; set [store] url to another folder")]
     Foreign(PathBuf),
@@ -232,20 +237,7 @@ fn describe(folder: &Path, durability: Durability, store_id: String) -> StoreDes
 
 fn prepare(connection: &mut Connection, durability: Durability, path: &Path) -> Result<(), OpenError> {
     let broken = |error| OpenError::Database(path.to_owned(), error);
-    let pragma = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
-    let application = pragma("application_id").map_err(broken)?;
-    let version = pragma("user_version").map_err(broken)?;
-    let tables: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(broken)?;
-    if tables > 0 && application != APPLICATION_ID {
-        return Err(OpenError::Foreign(path.to_owned()));
-    }
-    if version > SCHEMA_VERSION {
-        return Err(OpenError::Newer(path.to_owned(), version));
-    }
-    if tables > 0 && version < SCHEMA_VERSION {
-        return Err(OpenError::Older(path.to_owned(), version));
-    }
+    let tables = recognise(connection, path)?;
     let synchronous = match durability {
         Durability::Strict => "FULL",
         Durability::Relaxed => "NORMAL",
@@ -268,6 +260,26 @@ fn prepare(connection: &mut Connection, durability: Durability, path: &Path) -> 
     }
     plans::keep(connection, 128).map_err(broken)?;
     Ok(())
+}
+
+/// How many tables are there: none in a new file. One that is not ours, or of another form, is refused.
+fn recognise(connection: &Connection, path: &Path) -> Result<i64, OpenError> {
+    let broken = |error| OpenError::Database(path.to_owned(), error);
+    let pragma = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
+    let application = pragma("application_id").map_err(broken)?;
+    let version = pragma("user_version").map_err(broken)?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(broken)?;
+    if tables > 0 && application != APPLICATION_ID {
+        return Err(OpenError::Foreign(path.to_owned()));
+    }
+    if version > SCHEMA_VERSION {
+        return Err(OpenError::Newer(path.to_owned(), version));
+    }
+    if tables > 0 && version < SCHEMA_VERSION {
+        return Err(OpenError::Older(path.to_owned(), version));
+    }
+    Ok(tables)
 }
 
 /// Work that waits for nothing is due by now; a time in the future is a clock that was wrong.
@@ -316,13 +328,9 @@ impl Keeping for SqliteStore {
 #[async_trait]
 impl Checked for SqliteStore {
     async fn check(&self, look: Look) -> Result<Looked, StoreError> {
-        let store_id = self.description.store_id.clone();
-        if !check::is_of_file(Mark::of(&store_id), &look) {
-            return self.reader.read(move |connection| check::step(connection, Mark::of(&store_id), &look)).await;
-        }
-        let looked = self.file_check.step(Mark::of(&store_id)).await;
-        let mut looked = looked.map_err(writer::Failure::into_store_error)?;
-        if look.resume.is_none() {
+        let begins = look.resume.is_none();
+        let mut looked = check::look(&self.reader, &self.file_check, &self.description.store_id, look).await?;
+        if begins {
             looked.flaws.extend(self.endless_claims().await?);
         }
         Ok(looked)
