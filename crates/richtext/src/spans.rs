@@ -44,6 +44,12 @@ pub(crate) fn push(row: &mut Vec<Span>, span: Span) {
 pub(crate) fn regular(row: Vec<Span>) -> Vec<Span> {
     let mut out: Vec<Span> = Vec::with_capacity(row.len());
     for mut span in row {
+        // No character, and the reader of Markdown has a use for it.
+        if let Piece::Text(text) = &mut span.piece
+            && text.contains('\u{ffff}')
+        {
+            *text = text.replace('\u{ffff}', "");
+        }
         if span.is_break() {
             if out.is_empty() || out.len() > 1 && out.iter().rev().take(2).all(Span::is_break) {
                 continue;
@@ -61,7 +67,7 @@ pub(crate) fn regular(row: Vec<Span>) -> Vec<Span> {
 }
 
 /// Takes spaces away at the end, but not from spans of the style `kept`.
-fn trim_line_end(row: &mut Vec<Span>, kept: Style) {
+pub(crate) fn trim_line_end(row: &mut Vec<Span>, kept: Style) {
     while let Some(last) = row.last_mut()
         && let Piece::Text(text) = &mut last.piece
         && (kept.is_none() || !last.style.has(kept))
@@ -149,8 +155,10 @@ fn spread_over_blanks(pieces: &mut [Span], kept: Style) {
                     let common = before.0.only(style).without(Style::CODE.with(Style::IMAGE));
                     let link_goes_on = before.1.is_some() && same_link(before.1.as_ref(), link.as_ref());
                     for blank in pieces.get_mut(from..at).unwrap_or_default() {
-                        blank.style = common;
-                        blank.link = if link_goes_on { before.1.clone() } else { None };
+                        // A space that was set apart from what it stands between stays so.
+                        let had_link = blank.is_break() || blank.link.is_some();
+                        blank.style = if blank.is_break() { common } else { common.only(blank.style) };
+                        blank.link = if link_goes_on && had_link { before.1.clone() } else { None };
                     }
                 }
                 before = (style, link);
@@ -171,6 +179,22 @@ fn is_blank(span: &Span, kept: Style) -> bool {
         Piece::Text(text) => (kept.is_none() || !span.style.has(kept)) && text.chars().all(char::is_whitespace),
         _ => false,
     }
+}
+
+/// With each break in the middle of a style carrying it, for writers that keep white space as it is.
+#[must_use]
+pub(crate) fn with_styled_breaks(row: &[Span]) -> Vec<Span> {
+    let mut out = row.to_vec();
+    for at in 1..out.len().saturating_sub(1) {
+        let around = (out.get(at - 1).cloned(), out.get(at + 1).cloned());
+        if let ((Some(before), Some(after)), Some(span)) = (around, out.get_mut(at))
+            && span.is_break()
+        {
+            span.style = before.style.only(after.style).without(Style::CODE.with(Style::IMAGE));
+            span.link = before.link.filter(|link| same_link(Some(link), after.link.as_ref()));
+        }
+    }
+    out
 }
 
 /// What markup is set around a node.
@@ -265,32 +289,25 @@ fn before_cut_link(rest: &[Span], reach: usize) -> usize {
     if inside < reach { reach - inside } else { reach }
 }
 
-/// Cuts a row of spans after `at` bytes of visible text; what is cut in two keeps its style and link on both sides. `at` must
-/// lie on a boundary of signs; pieces that cannot be cut go to the left.
-pub(crate) fn cut(row: &[Span], at: usize) -> (Vec<Span>, Vec<Span>) {
-    let mut left = Vec::new();
-    let mut right = Vec::new();
-    let mut seen = 0;
+/// The first `at` bytes of visible text, which must end between two signs. A piece that cannot be cut is there as a whole.
+pub(crate) fn cut(row: &[Span], at: usize) -> Vec<Span> {
+    let mut out = Vec::new();
+    let mut left = at;
     for span in row {
-        let length = span.visible().len();
-        if seen >= at {
-            right.push(span.clone());
-        } else if seen + length <= at {
-            left.push(span.clone());
-        } else if let Piece::Text(text) = &span.piece {
-            let (head, tail) = text.split_at_checked(at - seen).unwrap_or((text, ""));
-            let of =
-                |part: &str| Span { piece: Piece::Text(part.to_owned()), style: span.style, link: span.link.clone() };
-            left.push(of(head));
-            if !tail.is_empty() {
-                right.push(of(tail));
-            }
-        } else {
-            left.push(span.clone());
+        if left == 0 {
+            break;
         }
-        seen += length;
+        let length = span.visible().len();
+        match &span.piece {
+            Piece::Text(text) if length > left => {
+                let head = text.get(..text.floor_char_boundary(left)).unwrap_or_default();
+                out.push(Span { piece: Piece::Text(head.to_owned()), style: span.style, link: span.link.clone() });
+            }
+            _ => out.push(span.clone()),
+        }
+        left = left.saturating_sub(length);
     }
-    (left, right)
+    out
 }
 
 /// All that a reader sees of it.

@@ -12,6 +12,8 @@
 //! its links (their addresses are then said in words), its styles. A grapheme that is still longer than a message (letters under
 //! a pile of accents) is the one thing that is cut inside, between code points.
 
+use std::collections::VecDeque;
+
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use crate::{
@@ -237,44 +239,50 @@ impl Splitter<'_> {
     }
 
     fn add_in_pieces(&mut self, leaf: Leaf, used: Size) {
+        let mut rest = match Rest::of(leaf) {
+            Ok(rest) => rest,
+            Err(leaf) => return self.add_simpler(leaf),
+        };
         let whole = Size { text: self.rules.max_text, entities: self.rules.max_entities };
         let room =
             Size { text: whole.text.saturating_sub(used.text), entities: whole.entities.saturating_sub(used.entities) };
         // What is left in the message at hand is used when it is a good part of one.
-        let mut first_room =
-            (!self.leaves.is_empty() && room.text > whole.text / 4 && room.entities > 0).then_some(room);
-        let mut rest = Some(leaf);
-        while let Some(leaf) = rest.take() {
-            if first_room.is_none() {
-                self.flush();
-                // Rendering all that is left for each message would take its square.
-                let may_fit = self.rules.unit.length(&visible_start(&leaf, whole.text)) <= whole.text;
-                if may_fit && self.fits(self.size(&leaf)) {
-                    self.used = self.size(&leaf);
-                    self.leaves.push(leaf);
+        if !self.leaves.is_empty() && room.text > whole.text / 4 && room.entities > 0 {
+            let cutter = Cutter { rules: self.rules, room, only_well: true };
+            if let Some(at) = cutter.place(&rest) {
+                self.leaves.push(rest.take(at));
+            }
+        }
+        self.flush();
+        let cutter = Cutter { rules: self.rules, room: whole, only_well: false };
+        while !rest.is_empty() {
+            // Rendering all that is left for each message would take its square.
+            if rest.is_shorter_than(cutter.window_length()) {
+                let last = rest.all();
+                let size = self.size(&last);
+                if self.fits(size) {
+                    self.used = size;
+                    self.leaves.push(last);
                     return;
                 }
             }
-            let mut cutter =
-                Cutter { rules: self.rules, room: first_room.unwrap_or(whole), only_well: first_room.is_some() };
-            match cutter.cut(&leaf) {
-                Some((head, tail)) => {
-                    self.leaves.push(head);
-                    rest = tail;
-                    if rest.is_some() || first_room.is_some() {
-                        self.flush();
-                    } else {
-                        self.used = self.leaves.last().map(|last| self.size(last)).unwrap_or_default();
-                    }
+            match cutter.place(&rest) {
+                Some(at) => {
+                    self.leaves.push(rest.take(at));
+                    self.flush();
                 }
-                None if first_room.is_some() => rest = Some(leaf),
                 None => {
-                    for smaller in self.simpler(leaf) {
-                        self.add(smaller);
-                    }
+                    let stretch = rest.take(rest.first_stretch());
+                    self.add_simpler(stretch);
+                    self.flush();
                 }
             }
-            first_room = None;
+        }
+    }
+
+    fn add_simpler(&mut self, leaf: Leaf) {
+        for smaller in self.simpler(leaf) {
+            self.add(smaller);
         }
     }
 
@@ -315,7 +323,14 @@ impl Splitter<'_> {
                 // One grapheme, longer than a message. An escape doubles a sign at worst.
                 let visible = spans::visible(&row);
                 let signs: Vec<char> = visible.chars().collect();
-                let pieces = signs.chunks((self.rules.max_text / 8).max(1));
+                let length = (self.rules.max_text / 8).max(1);
+                if signs.len() <= length {
+                    // Nothing is left to be taken away: better too long than lost.
+                    self.flush();
+                    self.leaves.push(Leaf { path: Vec::new(), block: Block::Paragraph(row) });
+                    return Vec::new();
+                }
+                let pieces = signs.chunks(length);
                 pieces
                     .map(|piece| Leaf {
                         path: Vec::new(),
@@ -379,7 +394,152 @@ fn between(leaf: &Leaf) -> Size {
     Size { text: 2 * (1 + 4 * leaf.path.len()), entities: 0 }
 }
 
-/// Cuts a leaf so that the first piece fits into some room.
+/// What is left of a leaf that is cut. Taking from its front costs what is taken, not what is left.
+struct Rest {
+    path: Vec<Step>,
+    form: Form,
+    row: VecDeque<Span>,
+    text: String,
+    /// How much of `text` is taken.
+    taken: usize,
+}
+
+enum Form {
+    Paragraph,
+    Heading(u8),
+    Code(String),
+}
+
+impl Rest {
+    /// The leaf itself when it cannot be cut.
+    fn of(leaf: Leaf) -> Result<Self, Leaf> {
+        let of = |path, form, row: Vec<Span>, text| Ok(Self { path, form, row: row.into(), text, taken: 0 });
+        match leaf.block {
+            Block::Paragraph(row) => of(leaf.path, Form::Paragraph, row, String::new()),
+            Block::Heading { level, content } => of(leaf.path, Form::Heading(level), content, String::new()),
+            Block::Code { language, text } => of(leaf.path, Form::Code(language), Vec::new(), text),
+            block => Err(Leaf { path: leaf.path, block }),
+        }
+    }
+
+    fn left(&self) -> &str {
+        self.text.get(self.taken..).unwrap_or_default()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.row.is_empty() && self.left().is_empty()
+    }
+
+    fn is_shorter_than(&self, bytes: usize) -> bool {
+        let mut left = bytes;
+        self.left().len() < bytes
+            && self.row.iter().all(|span| {
+                let length = span.visible().len();
+                let fits = length < left;
+                left = left.saturating_sub(length);
+                fits
+            })
+    }
+
+    fn leaf(&self, row: Vec<Span>, text: &str) -> Leaf {
+        let block = match &self.form {
+            Form::Paragraph => Block::Paragraph(row),
+            Form::Heading(level) => Block::Heading { level: *level, content: row },
+            Form::Code(language) => Block::Code { language: language.clone(), text: text.to_owned() },
+        };
+        Leaf { path: self.path.clone(), block }
+    }
+
+    fn all(&mut self) -> Leaf {
+        let row = spans::regular(self.row.iter().cloned().collect());
+        self.leaf(row, self.left())
+    }
+
+    /// The first spans or signs, no more than some bytes and some changes of looks.
+    fn window(&self, bytes: usize, changes: usize) -> (Vec<Span>, &str) {
+        let mut out: Vec<Span> = Vec::new();
+        let mut left = bytes;
+        let mut changes_left = changes;
+        for span in &self.row {
+            let is_change = out.last().is_some_and(|last| {
+                !last.is_break()
+                    && !span.is_break()
+                    && (last.style != span.style || !spans::same_link(last.link.as_ref(), span.link.as_ref()))
+            });
+            if is_change && changes_left == 0 {
+                break;
+            }
+            changes_left -= usize::from(is_change);
+            let length = span.visible().len();
+            if length <= left {
+                out.push(span.clone());
+                left -= length;
+                continue;
+            }
+            if let Piece::Text(text) = &span.piece {
+                let piece = Piece::Text(prefix_of(text, left).to_owned());
+                out.push(Span { piece, style: span.style, link: span.link.clone() });
+            }
+            break;
+        }
+        (out, prefix_of(self.left(), bytes))
+    }
+
+    /// Takes so many bytes of what is seen, and the white space or line end after it.
+    fn take(&mut self, at: usize) -> Leaf {
+        if matches!(self.form, Form::Code(_)) {
+            let head = self.left().get(..at).unwrap_or(self.left()).to_owned();
+            self.taken += head.len();
+            return self.leaf(Vec::new(), head.strip_suffix('\n').unwrap_or(&head));
+        }
+        let mut head = Vec::new();
+        let mut left = at;
+        while left > 0
+            && let Some(mut span) = self.row.pop_front()
+        {
+            let length = span.visible().len();
+            if let (true, Piece::Text(text)) = (length > left, &mut span.piece) {
+                let tail = text.split_off(text.floor_char_boundary(left));
+                self.row.push_front(Span { piece: Piece::Text(tail), style: span.style, link: span.link.clone() });
+            }
+            left = left.saturating_sub(length);
+            head.push(span);
+        }
+        self.skip_blanks();
+        self.leaf(spans::regular(head), "")
+    }
+
+    fn skip_blanks(&mut self) {
+        while let Some(first) = self.row.front_mut() {
+            match &mut first.piece {
+                Piece::Break | Piece::SoftBreak => {}
+                Piece::Text(text) if !first.style.has(Style::CODE) => {
+                    *text = text.trim_start().to_owned();
+                    if !text.is_empty() {
+                        return;
+                    }
+                }
+                _ => return,
+            }
+            self.row.pop_front();
+        }
+    }
+
+    /// How long what stands first is, as far as it looks the same: that gives up what surrounds it.
+    fn first_stretch(&self) -> usize {
+        if matches!(self.form, Form::Code(_)) {
+            return self.left().find('\n').map_or(self.left().len(), |end| end + 1);
+        }
+        let Some(first) = self.row.front() else { return 0 };
+        let same = self
+            .row
+            .iter()
+            .take_while(|span| span.link.is_some() && spans::same_link(span.link.as_ref(), first.link.as_ref()));
+        same.map(|span| span.visible().len()).sum::<usize>().max(first.visible().len())
+    }
+}
+
+/// Finds the place to cut at, so that the first piece fits into some room.
 struct Cutter<'a> {
     rules: &'a ChannelRules,
     room: Size,
@@ -388,43 +548,17 @@ struct Cutter<'a> {
 }
 
 impl Cutter<'_> {
-    fn cut(&mut self, leaf: &Leaf) -> Option<(Leaf, Option<Leaf>)> {
-        match &leaf.block {
-            Block::Paragraph(row) => self.cut_row(leaf, row, &Block::Paragraph),
-            Block::Heading { level, content } => {
-                let level = *level;
-                self.cut_row(leaf, content, &move |content| Block::Heading { level, content })
-            }
-            Block::Code { language, text } => self.cut_code(leaf, language, text),
-            _ => None,
+    /// How many bytes of what is seen to take; `None` when not even one grapheme fits.
+    fn place(&self, rest: &Rest) -> Option<usize> {
+        let (row, text) = rest.window(self.window_length(), self.window_changes());
+        if matches!(rest.form, Form::Code(_)) {
+            let head_of = |at: usize| text.get(..at).map_or(text, |head| head.strip_suffix('\n').unwrap_or(head));
+            let fits = |at: usize| self.has_room(&rest.leaf(Vec::new(), head_of(at)));
+            return self.best(text, &[], &fits, true);
         }
-    }
-
-    fn cut_row(&self, leaf: &Leaf, row: &[Span], block: &dyn Fn(Vec<Span>) -> Block) -> Option<(Leaf, Option<Leaf>)> {
-        let of = |row: Vec<Span>| Leaf { path: leaf.path.clone(), block: block(row) };
-        let window = window(row, self.window_length());
-        let visible = spans::visible(&window);
-        let head_of = |at: usize| spans::regular(spans::cut(&window, at).0);
-        let fits = |at: usize| self.has_room(&of(head_of(at)));
-        let whole = unsplit(&window);
-        let at = self.best(&visible, &whole, &fits, false)?;
-        let (_, tail) = spans::cut(row, at);
-        let tail = spans::regular(without_leading_blanks(tail));
-        let has_more = tail.iter().any(|span| !span.visible().is_empty());
-        Some((of(head_of(at)), has_more.then(|| of(tail))))
-    }
-
-    fn cut_code(&self, leaf: &Leaf, language: &str, text: &str) -> Option<(Leaf, Option<Leaf>)> {
-        let of = |text: &str| Leaf {
-            path: leaf.path.clone(),
-            block: Block::Code { language: language.to_owned(), text: text.to_owned() },
-        };
-        let visible = prefix_of(text, self.window_length());
-        let head_of = |at: usize| visible.get(..at).map_or(visible, |head| head.strip_suffix('\n').unwrap_or(head));
-        let fits = |at: usize| self.has_room(&of(head_of(at)));
-        let at = self.best(visible, &[], &fits, true)?;
-        let tail = text.get(at..).filter(|tail| !tail.is_empty());
-        Some((of(head_of(at)), tail.map(of)))
+        let visible = spans::visible(&row);
+        let fits = |at: usize| self.has_room(&rest.leaf(spans::regular(spans::cut(&row, at)), ""));
+        self.best(&visible, &unsplit(&row), &fits, false)
     }
 
     fn has_room(&self, leaf: &Leaf) -> bool {
@@ -435,6 +569,11 @@ impl Cutter<'_> {
     /// What can be looked at: no more than can fit, and a little beyond to see where words end.
     fn window_length(&self) -> usize {
         self.room.text.saturating_mul(4).saturating_add(LOOK_AHEAD)
+    }
+
+    /// Each change of looks begins or ends an entity: so many hold more entities than there is room for.
+    fn window_changes(&self) -> usize {
+        self.room.entities.saturating_mul(2).saturating_add(2)
     }
 
     /// The best place to cut at: the last one that fits, of the best kind that does not leave the message nearly empty.
@@ -488,35 +627,6 @@ fn starts_with_mark(text: &str, at: usize) -> bool {
         .is_some_and(|sign| sign.is_ascii_punctuation() && !"([{<\"'`#@*_~|\\-".contains(sign))
 }
 
-/// The first spans, as many as hold some bytes of visible text.
-fn window(row: &[Span], bytes: usize) -> Vec<Span> {
-    let mut out = Vec::new();
-    let mut left = bytes;
-    for span in row {
-        let length = span.visible().len();
-        if length <= left {
-            out.push(span.clone());
-            left -= length;
-            continue;
-        }
-        if let Piece::Text(text) = &span.piece {
-            out.push(Span { piece: Piece::Text(prefix_of(text, left).to_owned()), ..span.clone() });
-        }
-        break;
-    }
-    out
-}
-
-/// So much of what is seen of a leaf that it tells whether it is longer than `units` of any kind.
-fn visible_start(leaf: &Leaf, units: usize) -> String {
-    let bytes = units.saturating_mul(4).saturating_add(4);
-    match &leaf.block {
-        Block::Paragraph(row) | Block::Heading { content: row, .. } => spans::visible(&window(row, bytes)),
-        Block::Code { text, .. } => prefix_of(text, bytes).to_owned(),
-        _ => String::new(),
-    }
-}
-
 fn prefix_of(text: &str, bytes: usize) -> &str {
     let end = text.floor_char_boundary(bytes.min(text.len()));
     text.get(..end).unwrap_or(text)
@@ -540,22 +650,4 @@ fn unsplit(row: &[Span]) -> Vec<(usize, usize)> {
         at += visible.len();
     }
     found
-}
-
-fn without_leading_blanks(row: Vec<Span>) -> Vec<Span> {
-    let mut row: std::collections::VecDeque<Span> = row.into();
-    while let Some(first) = row.front_mut() {
-        match &mut first.piece {
-            Piece::Break | Piece::SoftBreak => {}
-            Piece::Text(text) if !first.style.has(Style::CODE) => {
-                *text = text.trim_start().to_owned();
-                if !text.is_empty() {
-                    break;
-                }
-            }
-            _ => break,
-        }
-        row.pop_front();
-    }
-    row.into()
 }

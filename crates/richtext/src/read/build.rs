@@ -120,8 +120,10 @@ impl Builder {
             Some(Open::List(list)) if list.items.is_empty() => {}
             Some(Open::Quote(blocks)) => self.block(Block::Quote { expandable: false, blocks }),
             Some(Open::List(mut list)) => {
-                // Between what would the blank lines be?
-                list.tight |= list.items.len() == 1 && list.items.iter().all(|item| item.len() <= 1);
+                // Blank lines between what?
+                let holds_paragraph = list.items.iter().flatten().any(|block| matches!(block, Block::Paragraph(_)));
+                list.tight |=
+                    !holds_paragraph || list.items.len() == 1 && list.items.iter().all(|item| item.len() <= 1);
                 self.block(Block::List(list));
             }
             Some(Open::Item(blocks)) => {

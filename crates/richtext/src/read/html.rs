@@ -18,6 +18,12 @@ use crate::{
 
 /// How many elements may be open at once. Layout tables nest deeply; people who write do not.
 const MAX_OPEN: usize = 200;
+/// How many references (`&eacute;`) are looked up. The parser takes the square of their number.
+const MAX_REFERENCES: usize = 20_000;
+/// Stand for `&amp;`, `&lt;` and `&gt;` on their way through the parser, for the same reason: no characters, so in no text.
+const AMPERSAND: char = '\u{fdd0}';
+const LESS: char = '\u{fdd1}';
+const GREATER: char = '\u{fdd2}';
 /// Elements whose content is no text.
 const WITHOUT_TEXT: &[&str] = &[
     "script", "style", "title", "template", "xmp", "iframe", "noembed", "noframes", "textarea", "svg", "math", "object",
@@ -298,6 +304,7 @@ impl Reader {
             _ if element.holds => self.builder.close(),
             _ if !element.style.is_none() || element.link.is_some() || is_inline(&element.name) => {}
             "p" if self.open.last().is_some_and(|around| around.name == "li") => {
+                self.builder.loosen();
                 self.builder.end_spans(Kind::Paragraph);
             }
             _ => self.builder.end_spans(Kind::Paragraph),
@@ -449,11 +456,12 @@ fn attribute(attributes: &str, name: &str) -> Option<String> {
 
 /// The references that are left in sanitised HTML.
 fn decoded(text: &str) -> Cow<'_, str> {
-    if !text.contains('&') {
+    if !text.contains(['&', AMPERSAND, LESS, GREATER]) {
         return Cow::Borrowed(text);
     }
+    let text = text.replace(AMPERSAND, "&amp;").replace(LESS, "&lt;").replace(GREATER, "&gt;");
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
+    let mut rest = text.as_str();
     while let Some(at) = rest.find('&') {
         let (before, from) = rest.split_at(at);
         out.push_str(before);
@@ -516,10 +524,25 @@ fn shallow(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut open: HashMap<String, usize> = HashMap::new();
     let mut count = 0;
-    let mut rest = source;
-    while let Some(at) = rest.find('<') {
+    let mut references = 0;
+    let source = source.replace([AMPERSAND, LESS, GREATER], "");
+    let mut rest = source.as_str();
+    while let Some(at) = rest.find(['<', '&']) {
         let (text, from) = rest.split_at(at);
         out.push_str(text);
+        if let Some(after) = from.strip_prefix('&') {
+            let known = [("amp;", AMPERSAND), ("lt;", LESS), ("gt;", GREATER)];
+            if let Some((name, sign)) = known.iter().find(|(name, _)| after.starts_with(name)) {
+                out.push(*sign);
+                rest = after.get(name.len()..).unwrap_or_default();
+            } else {
+                let is_reference = references < MAX_REFERENCES && is_reference(after);
+                references += usize::from(is_reference);
+                out.push(if is_reference { '&' } else { AMPERSAND });
+                rest = after;
+            }
+            continue;
+        }
         let second = from.as_bytes().get(1).copied().unwrap_or(b' ');
         if let Some(comment) = from.strip_prefix("<!--") {
             // `<!-->` and `<!--->` are whole comments.
@@ -539,7 +562,7 @@ fn shallow(source: &str) -> String {
             continue;
         }
         if !second.is_ascii_alphabetic() && second != b'/' {
-            out.push_str("&lt;");
+            out.push(LESS);
             rest = from.get(1..).unwrap_or_default();
             continue;
         }
@@ -568,6 +591,12 @@ fn shallow(source: &str) -> String {
     }
     out.push_str(rest);
     out
+}
+
+/// Whether a reference goes on so: `name;`, `#123;` or `#x1f;`.
+fn is_reference(after: &str) -> bool {
+    let length = after.bytes().take(33).take_while(|sign| sign.is_ascii_alphanumeric() || *sign == b'#').count();
+    length > 1 && after.as_bytes().get(length) == Some(&b';')
 }
 
 fn put(out: &mut String, tag: &str) {

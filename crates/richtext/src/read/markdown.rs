@@ -205,6 +205,13 @@ impl Reader<'_> {
             return;
         }
         let written = self.source.get(range.clone()) == Some(text);
+        // What follows a tag that ends a line begins one.
+        let begins_line = range.start > 0 && self.builder.spans_mut().last().is_some_and(Span::is_break);
+        if begins_line && text.starts_with(' ') && written {
+            let kept = text.trim_start_matches(' ');
+            let start = range.end - kept.len();
+            return self.text(&CowStr::from(kept.to_owned()), &(start..range.end));
+        }
         if !written || !text.contains('|') {
             self.span(Piece::Text(text.replace(BARS, "")), Style::NONE);
             return;

@@ -44,7 +44,7 @@ pub fn telegram(text: &str, entities: &[Entity]) -> Document {
         let link = link.at(start).map(|(_, link)| Arc::clone(link));
         match emoji.at(start) {
             // Only as a whole; cut by another entity it is the sign that it stands for.
-            Some((_, (id, whole))) if *whole == (start, end) => sink.span(Span {
+            Some((_, (id, whole))) if *whole == (start, end) && !part.contains('\n') => sink.span(Span {
                 piece: Piece::Emoji(Emoji {
                     platform: Platform::Telegram,
                     id: id.clone(),

@@ -59,7 +59,11 @@ impl Adapter<'_> {
                     out.push(Block::Heading { level: *level, content });
                 } else {
                     self.degraded.note(Loss::Headings);
-                    spans::restyle(&mut content, Style::BOLD);
+                    // Code is set off from a heading by itself, and could not be both on Telegram.
+                    let code_is_bold = !matches!(self.markup, Markup::Telegram);
+                    for span in content.iter_mut().filter(|span| code_is_bold || !span.style.has(Style::CODE)) {
+                        span.style |= Style::BOLD;
+                    }
                     out.push(Block::Paragraph(content));
                 }
             }

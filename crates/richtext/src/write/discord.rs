@@ -97,10 +97,7 @@ impl Writer {
         let language: String = language.chars().filter(|sign| is_name(*sign)).collect();
         self.out.push_str("```");
         self.out.push_str(&language);
-        let mut text = text.replace("``", &format!("`{BREAKER}`"));
-        if text.ends_with('`') {
-            text.push(BREAKER);
-        }
+        let text = text.replace("```", &format!("``{BREAKER}`"));
         for line in text.trim_matches('\n').split('\n') {
             self.new_line();
             self.out.push_str(&without_mentions(line));
@@ -344,9 +341,13 @@ impl Row<'_> {
     }
 
     fn code(&mut self, code: &str) {
-        // Two backticks in a row, or a fence of three, would be read as something else.
-        let code = code.replace("``", &format!("`{BREAKER}`"));
-        let fence = if code.contains('`') { "``" } else { "`" };
+        // A fence of a length that is not in the code; one of three would be another thing.
+        let has_run = |length: usize| code.split(|sign| sign != '`').any(|run| run.len() == length);
+        let (code, fence) = match (has_run(1), has_run(2)) {
+            (false, _) => (code.to_owned(), "`"),
+            (true, false) => (code.to_owned(), "``"),
+            (true, true) => (code.replace("``", &format!("`{BREAKER}`")), "``"),
+        };
         let (before, after) =
             (if code.starts_with('`') { " " } else { "" }, if code.ends_with('`') { " " } else { "" });
         self.out.push_str(&format!("{fence}{before}{}{after}{fence}", without_mentions(&code)));

@@ -104,7 +104,7 @@ impl Writer {
             self.out.push_str("<li>");
             for block in item {
                 match block {
-                    Block::Paragraph(row) if list.tight => self.row(row),
+                    Block::Paragraph(row) if list.tight && is_only_paragraph(item) => self.row(row),
                     other => self.block(other),
                 }
             }
@@ -142,7 +142,7 @@ impl Writer {
     }
 
     fn row(&mut self, row: &[Span]) {
-        self.nodes(&spans::nest(row));
+        self.nodes(&spans::nest(&spans::with_styled_breaks(row)));
     }
 
     fn nodes(&mut self, nodes: &[Node<'_>]) {
@@ -191,6 +191,10 @@ impl Writer {
             _ => escape(&span.visible(), &mut self.out),
         }
     }
+}
+
+fn is_only_paragraph(item: &[Block]) -> bool {
+    item.iter().filter(|block| matches!(block, Block::Paragraph(_))).count() == 1
 }
 
 fn escape(text: &str, out: &mut String) {

@@ -168,8 +168,10 @@ impl Writer {
             return;
         }
         let from = self.mark();
-        self.push(&span.visible());
-        if let (Piece::Emoji(emoji), false) = (&span.piece, in_link) {
+        let visible = span.visible();
+        let visible = if needs_cleaning(&visible) { clean(&visible).into() } else { visible };
+        self.push(&visible);
+        if let (Piece::Emoji(emoji), false) = (&span.piece, in_link || span.style.has(Style::CODE)) {
             self.entity(from, EntityKind::CustomEmoji { id: emoji.id.clone() });
         }
     }

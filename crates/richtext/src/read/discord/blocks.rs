@@ -6,6 +6,8 @@ use crate::{
     tree::{Block, List, MAX_DEPTH, Style},
 };
 
+/// How long a language's name may be.
+const MAX_LANGUAGE: usize = 100;
 /// How long a list's number may be.
 const MAX_DIGITS: usize = 9;
 
@@ -133,7 +135,9 @@ fn fenced(after: &str) -> Option<(&str, &str, usize)> {
         let first = from.get(start..)?.chars().next()?.len_utf8();
         from.get(start + first..)?.find("```").map(|end| start + first + end)
     };
-    if let Some((line, content)) = after.split_once('\n')
+    let first_line_end = after.bytes().take(MAX_LANGUAGE).position(|byte| byte == b'\n');
+    if let Some(line) = first_line_end.and_then(|end| after.get(..end))
+        && let Some(content) = after.get(line.len() + 1..)
         && !line.is_empty()
         && line.chars().all(in_name)
         && !content.trim_start_matches('\n').starts_with("```")

@@ -11,7 +11,7 @@ const MAX_NESTED: usize = 40;
 /// A text that is longer is hostile, and a search that failed in it once is not tried again (see the module).
 const LONG: usize = 8 * 1024;
 /// How long the label of a link may be, in bytes.
-const MAX_LABEL: usize = 4 * 1024;
+const MAX_LABEL: usize = 2 * 1024;
 /// The client leaves this figure alone, whose arms would be markup.
 const SHRUG: &str = "¯\\_(ツ)_/¯";
 
@@ -174,7 +174,8 @@ impl Sink<'_> {
 
     /// `<https://…>`, `<@1>`, `<@!1>`, `<@&1>`, `<#1>`, `</name:1>`, `<:name:1>`, `<a:name:1>`, `<t:1:f>`.
     fn in_angles(&mut self, rest: &str, state: &State) -> Option<usize> {
-        let end = rest.bytes().take(2_100).position(|byte| matches!(byte, b'>' | b'\n'))?;
+        let end =
+            rest.bytes().take(2_100).skip(1).position(|byte| matches!(byte, b'>' | b'<' | b'\n')).map(|end| end + 1)?;
         let inside = rest.get(1..end)?;
         if rest.as_bytes().get(end) != Some(&b'>') {
             return None;
@@ -202,8 +203,9 @@ impl Sink<'_> {
     /// `[label](address)`, perhaps with angles around the address or a title behind it. Only to the web; a label that is itself an
     /// address masks nothing.
     fn masked_link(&mut self, rest: &str, state: &State, hopeless: &mut Hopeless) -> Option<usize> {
-        let end =
-            hopeless.try_once(Search::Label, rest, || rest.find("](").map(|_| 0)).and_then(|_| label_end(rest))?;
+        let end = hopeless
+            .try_once(Search::Label, rest, || rest.find("](").and_then(|at| rest.get(at..)?.find(')')))
+            .and_then(|_| label_end(rest))?;
         let label = rest.get(1..end)?;
         let (address, length) = target(rest.get(end + 1..)?)?;
         let web = address.starts_with("http://") || address.starts_with("https://");

@@ -96,7 +96,8 @@ impl<'a> Sink<'a> {
 
     fn end_paragraph(&mut self) {
         self.line_ends = 0;
-        let row = spans::regular(std::mem::take(&mut self.row));
+        let mut row = spans::regular(std::mem::take(&mut self.row));
+        spans::trim_line_end(&mut row, Style::CODE);
         if row.iter().any(|span| !span.visible().trim().is_empty()) {
             self.blocks.push(Block::Paragraph(row));
         }
