@@ -74,7 +74,8 @@ fn gathering(answer: &Item<'_>, of: DaemonId) -> Result<Gathering, Unreadable> {
     let now = answer.at(0).number()?;
     let mut gathering = Gathering::default();
     for told in answer.at(1).list()? {
-        let daemon: Presence = serde_json::from_str(told.at(2).text()?).map_err(|_| Unreadable)?;
+        // Another version may tell what this one does not understand: it is there all the same, and holds what it holds.
+        let Ok(daemon) = serde_json::from_str::<Presence>(told.at(2).text()?) else { continue };
         let since = Duration::from_millis(u64::try_from(now - told.at(1).number()?).unwrap_or(0));
         if daemon.daemon != of {
             let left = daemon.pauses.iter().filter(|pause| pause.rest > since);
