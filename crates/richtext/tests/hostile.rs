@@ -210,7 +210,7 @@ fn deep_nesting_is_read_as_if_it_were_shallow() {
             assert!(write::plain(&document).text.ends_with('x'));
         }
     }
-    let stars = format!("{}x{}", "*a **b __c ".repeat(2_000), " c__ b** a*".repeat(2_000));
+    let stars = format!("{}x{}", "*a **b __c ".repeat(10_000), " c__ b** a*".repeat(10_000));
     for (_, reader) in READERS {
         assert!(write::plain(&reader(&stars)).text.contains('x'));
     }

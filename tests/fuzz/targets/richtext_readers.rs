@@ -4,7 +4,8 @@
 use frontdesk_richtext::{HtmlRules, read, write};
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|source: &str| {
+fuzz_target!(|source: String| {
+    let source = source.as_str();
     for document in [read::markdown(source), read::discord(source), read::html(source), read::plain(source)] {
         let markdown = write::markdown(&document).text;
         let again = read::markdown(&markdown);

@@ -16,6 +16,9 @@ use crate::{
 /// Stands for two bars that open or close a spoiler until the paragraph is whole: a sign that no text may hold.
 const BARS: &str = "\u{FFFF}";
 
+/// What a span may be in Markdown, beside code and hidden.
+const STYLES: [Style; 5] = [Style::BOLD, Style::ITALIC, Style::STRIKE, Style::UNDERLINE, Style::IMAGE];
+
 /// Reads Markdown.
 #[must_use]
 pub fn markdown(source: &str) -> Document {
@@ -23,7 +26,7 @@ pub fn markdown(source: &str) -> Document {
     let mut reader = Reader {
         source,
         builder: Builder::default(),
-        styles: Vec::new(),
+        styles: STYLES.map(|style| (style, 0)),
         links: Vec::new(),
         code: None,
         html: None,
@@ -38,8 +41,8 @@ pub fn markdown(source: &str) -> Document {
 struct Reader<'a> {
     source: &'a str,
     builder: Builder,
-    /// Open styles, innermost last; spans get all of them.
-    styles: Vec<Style>,
+    /// How often each style is open: stars nest as deep as a stranger likes.
+    styles: [(Style, usize); 5],
     /// Open links and pictures, innermost last.
     links: Vec<Arc<str>>,
     /// The code block that is open.
@@ -118,13 +121,13 @@ impl Reader<'_> {
                 let columns = columns.into_iter().map(column).collect();
                 self.builder.open_table(Table { columns, ..Table::default() });
             }
-            Tag::Emphasis => self.styles.push(Style::ITALIC),
-            Tag::Strong => self.styles.push(Style::BOLD),
-            Tag::Strikethrough => self.styles.push(Style::STRIKE),
+            Tag::Emphasis => self.style(Style::ITALIC),
+            Tag::Strong => self.style(Style::BOLD),
+            Tag::Strikethrough => self.style(Style::STRIKE),
             Tag::Link { link_type, dest_url, .. } => self.links.push(address(link_type, &dest_url)),
             Tag::Image { link_type, dest_url, .. } => {
                 self.links.push(address(link_type, &dest_url));
-                self.styles.push(Style::IMAGE);
+                self.style(Style::IMAGE);
                 self.loose.push(self.builder.spans_mut().len());
             }
             Tag::TableHead
@@ -196,7 +199,7 @@ impl Reader<'_> {
     fn end_block(&mut self, kind: Kind) {
         spoilers(self.builder.spans_mut());
         self.builder.end_spans(kind);
-        self.styles.clear();
+        self.styles = STYLES.map(|style| (style, 0));
     }
 
     fn text(&mut self, text: &CowStr<'_>, range: &Range<usize>) {
@@ -238,20 +241,30 @@ impl Reader<'_> {
     fn tag(&mut self, tag: &str) {
         match tag {
             "<br>" | "<br/>" | "<br />" => self.span(Piece::Break, Style::NONE),
-            "<u>" | "<ins>" => self.styles.push(Style::UNDERLINE),
-            "</u>" | "</ins>" if self.styles.contains(&Style::UNDERLINE) => self.unstyle(Style::UNDERLINE),
+            "<u>" | "<ins>" => self.style(Style::UNDERLINE),
+            "</u>" | "</ins>" if self.open_style().has(Style::UNDERLINE) => self.unstyle(Style::UNDERLINE),
             _ => self.span(Piece::Text(tag.to_owned()), Style::NONE),
         }
     }
 
-    fn unstyle(&mut self, style: Style) {
-        if let Some(at) = self.styles.iter().rposition(|open| *open == style) {
-            self.styles.remove(at);
+    fn style(&mut self, style: Style) {
+        for (_, count) in self.styles.iter_mut().filter(|(of, _)| *of == style) {
+            *count += 1;
         }
     }
 
+    fn unstyle(&mut self, style: Style) {
+        for (_, count) in self.styles.iter_mut().filter(|(of, _)| *of == style) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    fn open_style(&self) -> Style {
+        self.styles.iter().filter(|(_, count)| *count > 0).fold(Style::NONE, |all, (style, _)| all | *style)
+    }
+
     fn span(&mut self, piece: Piece, style: Style) {
-        let style = self.styles.iter().fold(style, |all, style| all | *style);
+        let style = style | self.open_style();
         // A picture inside of a link leads where the link leads.
         let link = self.links.first().cloned();
         self.builder.span(Span { piece, style, link });
