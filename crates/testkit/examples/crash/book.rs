@@ -22,6 +22,8 @@ pub(crate) struct Book {
     pub(crate) fresh: BTreeSet<String>,
     /// Notes of a teammate that were acknowledged.
     pub(crate) noted: BTreeSet<usize>,
+    /// Notes that were refused for good.
+    pub(crate) refused: usize,
     /// Taken by the far end, which then broke the connection.
     pub(crate) resets: usize,
     /// What a power cut took, as the settings of Redis say that it may.
