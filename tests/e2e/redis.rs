@@ -9,6 +9,7 @@ use std::{
 use frontdesk_testkit::{
     daemon::{Daemon, Site},
     far_end::{FarEnd, Reply},
+    ledger::Dice,
     redis_server::{ALWAYS, Cluster, Server},
 };
 use serde_json::json;
@@ -19,7 +20,7 @@ use tokio::{
 };
 
 use crate::{
-    ten_kills::{Dice, Ledger, Refusals, Verdict, agent, seed, shop, wait_until_all_is_sent, write_to},
+    ten_kills::{Ledger, Refusals, Verdict, agent, seed, shop, wait_until_all_is_sent, write_to},
     world::{SHOP_SECRET, World, takes, text_of_delivery, text_of_event},
 };
 
@@ -151,7 +152,7 @@ async fn a_daemon_on_a_cluster_answers_customers() {
     let world = World::that_echoes().await;
     let world = World { site: world.site.on(&cluster.url()).with_store("durability = \"strict\""), ..world };
     let mut daemon = world.start().await;
-    assert!(daemon.said().contains("Redis Cluster of redis://127.0.0.1"), "{}", daemon.said());
+    daemon.says("Redis Cluster of redis://127.0.0.1").await.unwrap();
     for number in 0..12 {
         let id = world.say(&format!("thread-{number}"), "1", "hello").await;
         world.settled(&id, "sent").await;
@@ -216,13 +217,10 @@ async fn the_daemons_folder_beside_a_redis_is_its_own() {
     let server = Server::start(ALWAYS);
     let world = on(&server, World::that_echoes().await);
     let world = World { site: world.site.with_store("folder = \"own\""), ..world };
-    let daemon = world.start().await;
+    let mut daemon = world.start().await;
     world.say("t", "1", "hello").await;
-    let said = daemon.said();
-    assert!(
-        said.contains(&format!("Redis at redis://127.0.0.1:{}/0 (strict): a power cut loses nothing", server.port)),
-        "{said}"
-    );
+    let words = format!("Redis at redis://127.0.0.1:{}/0 (strict): a power cut loses nothing", server.port);
+    daemon.says(&words).await.unwrap();
     let status = world.cli(&["status"]).await.fine();
     assert!(status.contains("Redis at"), "{status}");
     let folder = world.site.folder().join("own");
@@ -245,10 +243,10 @@ async fn refused(site: &Site) -> String {
 async fn a_start_says_what_can_be_lost_and_refuses_what_would_break_its_word() {
     let server = Server::start(&["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"]);
     let site = || Site::new(env!("CARGO_BIN_EXE_frontdesk")).unwrap().on(&server.url());
-    let daemon = site().start().await.unwrap();
-    let said = daemon.said();
-    assert!(said.contains("(relaxed): a power cut can lose what was acknowledged in the last second or two"), "{said}");
-    assert!(said.contains("\n                appendfsync always\n"), "the lines stand below the sentence: {said}");
+    let mut daemon = site().start().await.unwrap();
+    daemon.says("(relaxed): a power cut can lose what was acknowledged in the last second or two").await.unwrap();
+    // The lines stand below the sentence.
+    daemon.says("\n                appendfsync always\n").await.unwrap();
     let said = refused(&site().with_store("durability = \"strict\"")).await;
     assert!(said.contains("is more than redis://127.0.0.1") && said.contains("appendfsync always"), "{said}");
     server.say::<()>(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);

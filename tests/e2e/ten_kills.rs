@@ -15,7 +15,10 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use frontdesk_testkit::far_end::{FarEnd, Received, Reply};
+use frontdesk_testkit::{
+    far_end::{FarEnd, Received, Reply},
+    ledger::{Dice, Said, out_of_order},
+};
 use reqwest::StatusCode;
 use serde_json::json;
 use tokio::{
@@ -31,9 +34,6 @@ const THREADS: usize = 48;
 const WINDOW: usize = 4;
 const LEAST_IN_FLIGHT: usize = 50;
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What a customer said: thread and number.
-type Said = (usize, usize);
 
 #[derive(Default)]
 pub(crate) struct Book {
@@ -95,25 +95,6 @@ impl Book {
     fn in_flight_of(&self, thread: usize) -> usize {
         let of_thread = self.acknowledged.range((thread, 0)..(thread + 1, 0));
         of_thread.filter(|said| !self.delivered.contains_key(said)).count()
-    }
-}
-
-/// A small generator: the same choices from the same seed.
-#[derive(Clone, Copy)]
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(crate) fn millis(&mut self, from: u64, to: u64) -> Duration {
-        Duration::from_millis(from + self.roll() % (to - from))
     }
 }
 
@@ -209,7 +190,7 @@ pub(crate) async fn agent(ledger: &Arc<Ledger>, seed: u64) -> FarEnd {
             lives.push(life);
             lives.len()
         });
-        let delay = of_message(seed, said, turn).millis(100, 300);
+        let delay = Dice::of_message(seed, said, turn).millis(100, 300);
         Reply::json(200, json!({ "text": format!("re: {words}") })).after(delay)
     })
     .await
@@ -229,14 +210,9 @@ pub(crate) async fn shop(ledger: &Arc<Ledger>, seed: u64) -> FarEnd {
             lives.push(life);
             lives.len()
         });
-        Reply::status(204).after(of_message(!seed, said, turn).millis(5, 40))
+        Reply::status(204).after(Dice::of_message(!seed, said, turn).millis(5, 40))
     })
     .await
-}
-
-fn of_message(seed: u64, (thread, number): Said, turn: usize) -> Dice {
-    let place = u64::try_from((thread * 100_000 + number) * 100 + turn).unwrap();
-    Dice(seed ^ place.wrapping_mul(0x2545_f491_4f6c_dd1d))
 }
 
 /// Which answers besides 202 a sender has to expect.
@@ -365,21 +341,6 @@ impl Verdict {
     }
 }
 
-/// How often a thread went back. A repeat of the thread's latest does not.
-fn out_of_order(seen: &[Said]) -> usize {
-    let mut latest: BTreeMap<usize, usize> = BTreeMap::new();
-    let mut wrong = 0;
-    for (thread, number) in seen {
-        let expected = latest.get(thread).map_or(0, |last| last + 1);
-        let is_repeat = expected > 0 && *number == expected - 1;
-        if *number != expected && !is_repeat {
-            wrong += 1;
-        }
-        latest.insert(*thread, *number);
-    }
-    wrong
-}
-
 /// The figures.
 struct Table {
     text: String,
@@ -422,11 +383,4 @@ impl Table {
         row("events asked again that were not in flight", verdict.asked_again_without_need);
         row("posts repeated by the sender and known to the daemon", verdict.duplicates);
     }
-}
-
-#[test]
-fn the_ledger_sees_what_is_out_of_order() {
-    assert_eq!(out_of_order(&[(0, 0), (1, 0), (0, 1), (0, 1), (1, 1)]), 0);
-    assert_eq!(out_of_order(&[(0, 0), (0, 2)]), 1, "one was skipped");
-    assert_eq!(out_of_order(&[(0, 0), (0, 1), (0, 0)]), 1, "an older one came again");
 }

@@ -5,6 +5,8 @@ pub mod chat;
 pub mod clock;
 pub mod daemon;
 pub mod far_end;
+pub mod ledger;
 pub mod process;
+pub mod redis_proxy;
 pub mod redis_server;
 pub mod store_suite;

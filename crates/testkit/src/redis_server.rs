@@ -120,6 +120,30 @@ impl Server {
         }
     }
 
+    /// Becomes a replica of another one, and waits until it has everything.
+    pub fn follow(&self, master: &Self) {
+        let _: () = self.say(&["REPLICAOF", "127.0.0.1", &master.port.to_string()]);
+        self.has_followed();
+    }
+
+    /// Is a replica no more.
+    pub fn lead(&self) {
+        let _: () = self.say(&["REPLICAOF", "NO", "ONE"]);
+    }
+
+    /// Waits until a replica has what its master has.
+    fn has_followed(&self) {
+        let started = Instant::now();
+        loop {
+            let info: String = self.say(&["INFO", "replication"]);
+            if info.contains("master_link_status:up") {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "the replica does not get its data");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// How far its log of commands is written, with `appendonly yes`.
     pub fn written(&self) -> Written {
         let files = std::fs::read_dir(self.folder.path().join("appendonlydir")).unwrap();
@@ -248,14 +272,7 @@ impl Cluster {
             std::thread::sleep(Duration::from_millis(20));
         }
         let _: () = replica.say(&["CLUSTER", "REPLICATE", &id]);
-        let has_all = |node: &Server| {
-            let info: String = node.say(&["INFO", "replication"]);
-            info.contains("master_link_status:up")
-        };
-        while !has_all(&replica) {
-            assert!(started.elapsed() < PATIENCE, "the replica does not get its data");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        replica.has_followed();
         self.nodes.push(replica);
     }
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use frontdesk_model::*;
-use frontdesk_testkit::store_suite::{Bench, LEASE, contact, thread};
-
-use crate::{
-    proxy::{Lose, Proxy},
-    server::{bench, options, shared_server},
+use frontdesk_testkit::{
+    redis_proxy::{Lose, Proxy},
+    store_suite::{Bench, LEASE, contact, thread},
 };
+
+use crate::server::{bench, options, shared_server};
 
 async fn cut_bench() -> (Bench, Proxy) {
     let proxy = Proxy::to(shared_server().port);

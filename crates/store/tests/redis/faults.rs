@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use frontdesk_model::*;
 use frontdesk_store::RedisOptions;
-use frontdesk_testkit::store_suite::{Bench, thread};
-
-use crate::{
-    proxy::Proxy,
-    server::{ALWAYS, Cluster, Server, bench, open_on, options},
+use frontdesk_testkit::{
+    redis_proxy::Proxy,
+    store_suite::{Bench, thread},
 };
+
+use crate::server::{ALWAYS, Cluster, Server, bench, open_on, options};
 
 /// Repeats a call until the store is there again.
 macro_rules! until_there {

@@ -4,7 +4,6 @@
 mod cuts;
 mod faults;
 mod opening;
-mod proxy;
 mod server;
 mod shared;
 mod suite;

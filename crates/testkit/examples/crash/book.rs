@@ -6,8 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What a customer said: thread and number.
-pub(crate) type Said = (usize, usize);
+use frontdesk_testkit::ledger::{Said, out_of_order};
 
 #[derive(Default)]
 pub(crate) struct Book {
@@ -26,8 +25,8 @@ pub(crate) struct Book {
     pub(crate) refused: usize,
     /// Taken by the far end, which then broke the connection.
     pub(crate) resets: usize,
-    /// What a power cut took, as the settings of Redis say that it may.
-    pub(crate) taken_by_power: BTreeSet<Said>,
+    /// What went with a server of Redis, as its settings say that it may.
+    pub(crate) taken: BTreeSet<Said>,
     /// In flight at each blow, summed.
     pub(crate) struck: usize,
     /// What has to have come out by then.
@@ -85,13 +84,13 @@ impl Book {
     }
 
     fn is_open(&self, said: &Said) -> bool {
-        !self.delivered.contains_key(said) && !self.taken_by_power.contains(said)
+        !self.delivered.contains_key(said) && !self.taken.contains(said)
     }
 
-    /// After a power cut: what was in flight and has not come out is gone.
+    /// After a server's end: what was in flight and has not come out is gone.
     pub(crate) fn write_off(&mut self, struck: &BTreeSet<Said>) {
         let gone: Vec<Said> = struck.iter().filter(|said| !self.delivered.contains_key(said)).copied().collect();
-        self.taken_by_power.extend(gone);
+        self.taken.extend(gone);
     }
 
     /// Everything that is in flight now has to come out within this span.
@@ -145,42 +144,6 @@ impl Verdict {
             raw_repeats: book.delivered_in_order.len() - book.delivered.len(),
             asked_again: book.asked_in_order.len() - book.asked.len(),
         }
-    }
-}
-
-/// How often a thread went back or left one out. A repeat of the thread's latest does neither.
-fn out_of_order(seen: &[Said]) -> usize {
-    let mut latest: BTreeMap<usize, usize> = BTreeMap::new();
-    let mut wrong = 0;
-    for (thread, number) in seen {
-        let expected = latest.get(thread).map_or(0, |last| last + 1);
-        let is_repeat = expected > 0 && *number == expected - 1;
-        wrong += usize::from(*number != expected && !is_repeat);
-        latest.insert(*thread, *number);
-    }
-    wrong
-}
-
-/// A small generator: the same choices from the same seed.
-#[derive(Clone, Copy)]
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    pub(crate) fn roll(&mut self) -> u64 {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(crate) fn between(&mut self, from: u64, to: u64) -> u64 {
-        from + self.roll() % (to - from)
-    }
-
-    pub(crate) fn millis(&mut self, from: u64, to: u64) -> Duration {
-        Duration::from_millis(self.between(from, to))
     }
 }
 

@@ -8,10 +8,13 @@ use std::{
     time::Duration,
 };
 
-use frontdesk_testkit::far_end::{FarEnd, Received, Reply};
+use frontdesk_testkit::{
+    far_end::{FarEnd, Received, Reply},
+    ledger::{Dice, Said},
+};
 use serde_json::{Value, json};
 
-use crate::book::{Dice, Ledger, Said};
+use crate::book::Ledger;
 
 /// How an end behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,11 +75,6 @@ fn misbehave(mood: Mood, good: Reply) -> Reply {
     }
 }
 
-fn dice(seed: u64, (thread, number): Said, turn: usize) -> Dice {
-    let place = ((thread * 100_000 + number) * 100 + turn) as u64;
-    Dice(seed ^ place.wrapping_mul(0x2545_f491_4f6c_dd1d))
-}
-
 /// Answers each event after a while with what it was asked.
 pub(crate) async fn agent(ledger: &Arc<Ledger>, moods: &Arc<Moods>, seed: u64) -> FarEnd {
     let (ledger, moods) = (Arc::clone(ledger), Arc::clone(moods));
@@ -87,7 +85,7 @@ pub(crate) async fn agent(ledger: &Arc<Ledger>, moods: &Arc<Moods>, seed: u64) -
         let id = request.header("webhook-id").unwrap_or_default().to_owned();
         let turn = ledger.with(|book| book.ask(id, said));
         let good = Reply::json(200, json!({ "text": format!("re: {words}") }));
-        misbehave(moods.get(), good).after(dice(seed, said, turn).millis(20, 120))
+        misbehave(moods.get(), good).after(Dice::of_message(seed, said, turn).millis(20, 120))
     })
     .await
 }
@@ -110,7 +108,7 @@ pub(crate) async fn shop(ledger: &Arc<Ledger>, moods: &Arc<Moods>, seed: u64) ->
                 book.deliver(said, id)
             })
         };
-        misbehave(mood, Reply::status(204)).after(dice(!seed, said, turn).millis(2, 20))
+        misbehave(mood, Reply::status(204)).after(Dice::of_message(!seed, said, turn).millis(2, 20))
     })
     .await
 }

@@ -23,11 +23,12 @@ use std::{
 };
 
 use clap::Parser;
+use frontdesk_testkit::ledger::{Dice, Said};
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinSet};
 
 use self::{
-    book::{Book, Dice, Ledger, Said, Verdict},
+    book::{Book, Ledger, Verdict},
     ends::Mood,
     stand::{Blow, POINTS, Stand, TOKEN},
 };
@@ -63,6 +64,9 @@ pub(crate) struct Options {
     /// With Redis: appendfsync everysec; what a kill of it costs is counted, and no failure.
     #[arg(long)]
     everysec: bool,
+    /// With Redis: a replica, which takes over again and again; what its master took alone is counted, and no failure.
+    #[arg(long, conflicts_with = "everysec")]
+    failover: bool,
     /// So many blows.
     #[arg(long, default_value_t = 40)]
     runs: usize,
@@ -81,6 +85,13 @@ pub(crate) struct Options {
     /// The promise that is broken on purpose.
     #[arg(long, hide = true)]
     sabotage: Option<String>,
+}
+
+impl Options {
+    /// Whether Redis is told to keep less than everything.
+    fn may_lose(&self) -> bool {
+        self.everysec || self.failover
+    }
 }
 
 fn rand_seed() -> u64 {
@@ -145,7 +156,7 @@ struct Outcome {
     struck: usize,
     /// So many repeats under one id can be told from what was done to the daemon.
     may_repeat: usize,
-    taken_by_power: usize,
+    taken: usize,
     late: Vec<(&'static str, usize)>,
     unintended: usize,
     notes: Notes,
@@ -173,8 +184,8 @@ impl Outcome {
                 found.push(format!("{count} {what}"));
             }
         };
-        // What everysec can lose with its server is said at the daemon's start, and counted here.
-        if !options.everysec {
+        // What can be lost with a server is said at the daemon's start, and counted here.
+        if !options.may_lose() {
             must_be_none("lost", verdict.lost);
             must_be_none("doubled", verdict.doubled);
             must_be_none("out of order", verdict.reordered);
@@ -201,6 +212,7 @@ impl Outcome {
     fn report(&self, options: &Options) -> bool {
         let store = match (options.store, options.everysec) {
             (StoreKind::Sqlite, _) => "SQLite, strict",
+            (StoreKind::Redis, false) if options.failover => "Redis, a master and its replica, two daemons",
             (StoreKind::Redis, false) => "Redis, appendfsync always, two daemons",
             (StoreKind::Redis, true) => "Redis, appendfsync everysec, two daemons",
         };
@@ -214,7 +226,7 @@ impl Outcome {
             ("kills", self.kills),
             ("messages acknowledged", verdict.acknowledged),
             ("lost", verdict.lost),
-            ("lost by power cuts, as was said at the start", self.taken_by_power),
+            ("lost with a server, as is said at the start", self.taken),
             ("doubled (several ids, or several events)", verdict.doubled),
             ("out of order within a thread", verdict.reordered),
             ("raw repeats at the far end, one id", verdict.raw_repeats),
@@ -256,6 +268,9 @@ fn plan(options: &Options, dice: &mut Dice, with_disk: bool) -> Vec<Blow> {
             all.extend([Blow::Clock(3600), Blow::Clock(0), Blow::Clock(-3600), Blow::Clock(0)]);
             if options.store == StoreKind::Redis {
                 all.extend([Blow::RedisKill, Blow::RedisKill, Blow::RedisFreeze, Blow::RedisFull, Blow::RedisCut]);
+            }
+            if options.failover {
+                all.extend([Blow::Failover; 8]);
             }
             if with_disk {
                 all.push(Blow::FullDisk);
@@ -335,14 +350,14 @@ async fn campaign(options: &Options) -> Outcome {
     let untidy = stand.end().await.err();
     let verdict = ledger.with(|book| Verdict::of(book));
     let (struck, resets, late) = ledger.with(|book| (book.struck, book.resets, book.late.clone()));
-    let taken_by_power = ledger.with(|book| book.taken_by_power.len());
+    let taken = ledger.with(|book| book.taken.len());
     Outcome {
         verdict,
         blows,
         kills: stand.kills,
         struck,
+        taken,
         // A conversation has one delivery on its way at a time.
-        taken_by_power,
         may_repeat: resets + THREADS * stand.interruptions,
         late,
         unintended: stand.unintended,

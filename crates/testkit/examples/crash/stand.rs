@@ -12,21 +12,23 @@ use frontdesk_model::MessageId;
 use frontdesk_testkit::{
     daemon::{Daemon, Site},
     far_end::FarEnd,
+    ledger::{Dice, Said},
     process::memory,
+    redis_proxy::{Lose, Proxy},
     redis_server::{ALWAYS, Server},
 };
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use crate::{
     Options, StoreKind,
-    book::{Dice, Ledger, Said},
+    book::Ledger,
     ends::{self, Mood, Moods},
 };
 
 pub(crate) const TOKEN: &str = "campaign-token-0123456789";
 /// How long a daemon may take to be ready again, and a point to be come by.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What Redis still has after a power cut comes out within this span, leases of 30 s included.
+/// What Redis still has after a server's end comes out within this span, leases of 30 s included.
 const SETTLED_WITHIN: Duration = Duration::from_secs(45);
 const EVERYSEC: &[&str] = &["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""];
 
@@ -52,6 +54,7 @@ pub(crate) enum Blow {
     RedisFreeze,
     RedisFull,
     RedisCut,
+    Failover,
 }
 
 impl Blow {
@@ -76,6 +79,7 @@ impl Blow {
             Self::RedisFreeze => "Redis stands still",
             Self::RedisFull => "Redis out of memory",
             Self::RedisCut => "connections to Redis cut",
+            Self::Failover => "the replica becomes the master",
         }
     }
 }
@@ -100,6 +104,10 @@ pub(crate) struct Stand {
     pub(crate) sites: Vec<Site>,
     daemons: Vec<Daemon>,
     server: Option<Server>,
+    /// Follows the server, and takes its place.
+    replica: Option<Server>,
+    /// The daemons' way to the server.
+    proxy: Option<Proxy>,
     pub(crate) agent_mood: Arc<Moods>,
     pub(crate) shop_mood: Arc<Moods>,
     ledger: Arc<Ledger>,
@@ -130,6 +138,12 @@ impl Stand {
             StoreKind::Sqlite => None,
             StoreKind::Redis => Some(Server::start(if options.everysec { EVERYSEC } else { ALWAYS })),
         };
+        let replica = server.as_ref().filter(|_| options.failover).map(|master| {
+            let replica = Server::start(ALWAYS);
+            replica.follow(master);
+            replica
+        });
+        let proxy = server.as_ref().map(|server| Proxy::to(server.port));
         // Else what it answered during a standstill would have come too late for another reason.
         let timeout = if options.standstills { "60 s" } else { "2 s" };
         let sections = format!(
@@ -144,11 +158,11 @@ impl Stand {
             let own = folder.path().join(number.to_string());
             std::fs::create_dir_all(&own).unwrap();
             let site = Site::at(&options.daemon, own).unwrap().with(&sections);
-            match &server {
+            match &proxy {
                 None => site.with_store("min_free = \"1 MB\""),
-                Some(server) => {
+                Some(proxy) => {
                     let durability = if options.everysec { "relaxed" } else { "strict" };
-                    site.on(&server.url()).with_store(&format!("durability = \"{durability}\""))
+                    site.on(&proxy.url()).with_store(&format!("durability = \"{durability}\""))
                 }
             }
         });
@@ -157,6 +171,8 @@ impl Stand {
             sites,
             daemons: Vec::new(),
             server,
+            replica,
+            proxy,
             agent_mood,
             shop_mood,
             ledger: Arc::clone(ledger),
@@ -280,6 +296,14 @@ impl Stand {
                 self.kill(number).await;
                 self.daemons[number] = self.start(number, None).await;
             }
+            Blow::RedisKill if self.everysec => {
+                let struck = self.cut_power(dice).await;
+                self.write_off(&struck).await;
+            }
+            Blow::Failover => {
+                let struck = self.fail_over(dice).await;
+                self.write_off(&struck).await;
+            }
             Blow::RedisKill | Blow::RedisFreeze | Blow::RedisFull | Blow::RedisCut => {
                 self.strike_redis(blow, dice).await;
             }
@@ -312,11 +336,6 @@ impl Stand {
     async fn strike_redis(&mut self, blow: Blow, dice: &mut Dice) {
         let Some(server) = &mut self.server else { return };
         match blow {
-            Blow::RedisKill if self.everysec => {
-                let struck = Box::pin(self.cut_power(dice)).await;
-                self.ledger.with(|book| book.write_off(&struck));
-                return;
-            }
             Blow::RedisKill => {
                 server.stop();
                 self.kills += 1;
@@ -336,17 +355,53 @@ impl Stand {
                 server.say::<String>(&["CONFIG", "SET", "maxmemory", "0"]);
             }
             _ => {
-                // Some of them are cut between a script and its answer.
+                let Some(proxy) = &self.proxy else { return };
                 for _ in 0..20 {
-                    server.say::<i64>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
-                    tokio::time::sleep(dice.millis(5, 60)).await;
+                    // One script more is lost on its way there, or its answer on the way back.
+                    let lose = if dice.between(0, 3) == 0 { Lose::Call } else { Lose::Answer };
+                    proxy.cut_at("EVALSHA", u32::try_from(dice.between(0, 20)).unwrap_or(0), lose);
+                    let began = Instant::now();
+                    while !proxy.has_cut() && began.elapsed() < Duration::from_secs(2) {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
                 }
+                proxy.spare();
             }
         }
-        // They come back by themselves.
+        self.all_ready().await;
+    }
+
+    /// They come back by themselves.
+    async fn all_ready(&mut self) {
         for daemon in &mut self.daemons {
             daemon.ready().await.unwrap();
         }
+    }
+
+    /// What is still there comes out; the rest is gone.
+    async fn write_off(&mut self, struck: &BTreeSet<Said>) {
+        self.all_ready().await;
+        self.ledger.until(SETTLED_WITHIN, |book| struck.iter().all(|said| book.delivered.contains_key(said))).await;
+        self.ledger.with(|book| book.write_off(struck));
+    }
+
+    /// The replica is made the master, as it is when the master does not seem to live. That one goes on for a while: what it takes then,
+    /// the other never has. Gives what was in flight when it was gone.
+    async fn fail_over(&mut self, dice: &mut Dice) -> BTreeSet<Said> {
+        let (Some(master), Some(replica), Some(proxy)) = (&mut self.server, &mut self.replica, &self.proxy) else {
+            return BTreeSet::new();
+        };
+        replica.lead();
+        tokio::time::sleep(dice.millis(0, 1000)).await;
+        master.stop();
+        self.kills += 1;
+        proxy.lead_to(replica.port);
+        let struck = self.ledger.with(|book| book.in_flight());
+        std::mem::swap(master, replica);
+        // The one that was the master comes back, and follows.
+        assert!(replica.run(), "Redis does not start again");
+        replica.follow(master);
+        struck
     }
 
     /// The power of Redis's machine goes: what it wrote in the last second is not on its disk. Gives what was in flight.
@@ -358,11 +413,6 @@ impl Stand {
         self.kills += 1;
         let struck = self.ledger.with(|book| book.in_flight());
         assert!(server.run(), "Redis does not start again");
-        for daemon in &mut self.daemons {
-            daemon.ready().await.unwrap();
-        }
-        // What is still there comes out; the rest is gone.
-        self.ledger.until(SETTLED_WITHIN, |book| struck.iter().all(|said| book.delivered.contains_key(said))).await;
         struck
     }
 

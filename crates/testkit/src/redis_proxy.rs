@@ -1,4 +1,6 @@
-//! A way to a server that can be cut at a chosen moment.
+//! A way to a Redis that can be cut at a chosen moment, and led to another one.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::missing_panics_doc)] // a test may stop at the first surprise
 
 use std::{
     io::{Read, Write},
@@ -12,7 +14,7 @@ use std::{
 
 /// What is lost with the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lose {
+pub enum Lose {
     /// The call: the server never hears it.
     Call,
     /// The answer: the server has carried the call out.
@@ -26,14 +28,15 @@ struct Cut {
 }
 
 /// Forwards to a server on 127.0.0.1.
-pub(crate) struct Proxy {
+pub struct Proxy {
     port: u16,
     target: Arc<AtomicU16>,
     cut: Arc<Mutex<Option<Cut>>>,
 }
 
 impl Proxy {
-    pub(crate) fn to(port: u16) -> Self {
+    /// Listens on a free port.
+    pub fn to(port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let own = listener.local_addr().unwrap().port();
         let cut = Arc::new(Mutex::new(None));
@@ -50,22 +53,28 @@ impl Proxy {
         Self { port: own, target, cut }
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Its address for clients of a Redis.
+    pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 
     /// Whoever connects from now on comes to another server.
-    pub(crate) fn lead_to(&self, port: u16) {
+    pub fn lead_to(&self, port: u16) {
         self.target.store(port, Ordering::SeqCst);
     }
 
     /// Cuts the connection at the call that holds these bytes, the first after `passing` others that do.
-    pub(crate) fn cut_at(&self, mark: impl AsRef<[u8]>, passing: u32, lose: Lose) {
+    pub fn cut_at(&self, mark: impl AsRef<[u8]>, passing: u32, lose: Lose) {
         *self.cut.lock().unwrap() = Some(Cut { mark: mark.as_ref().to_vec(), passing, lose });
     }
 
+    /// Takes a cut that has not come back.
+    pub fn spare(&self) {
+        *self.cut.lock().unwrap() = None;
+    }
+
     /// Whether the cut that was asked for has come.
-    pub(crate) fn has_cut(&self) -> bool {
+    pub fn has_cut(&self) -> bool {
         self.cut.lock().unwrap().is_none()
     }
 }
