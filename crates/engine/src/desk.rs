@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use frontdesk_model::{
     Append, Applied, ChannelName, Contact, ContactId, Conversation, ConversationFilter, ConversationId, DeadLetter,
-    DeadLetterEnd, DeadLetterId, DeliveryStatus, Effect, Erased, Event, EventId, Guard, Lane, Look, Looked, MessageId,
-    MessageRecord, Once, Owner, Page, PageRequest, PartState, Requeue, Room, Seq, Slice, Status, StoreError, Take,
-    Timestamp, Version, Waiting,
+    DeadLetterEnd, DeadLetterId, DeliveryStatus, Effect, Erased, Event, EventId, Guard, Lane, Look, Looked, Message,
+    MessageId, MessageRecord, Once, Owner, Page, PageRequest, PartState, Requeue, Room, Seq, Slice, Status, StoreError,
+    Take, Timestamp, Version, Waiting,
 };
 
 use crate::{
@@ -95,8 +95,8 @@ pub enum Erasure {
 const ERASE_FOR: Duration = Duration::from_secs(5);
 /// How long the first answer is kept for a repeat.
 const REPEATS_KEPT: Duration = Duration::from_secs(24 * 3600);
-/// A list's answer holds no further row once it has so many bytes.
-const PAGE_BYTES: usize = 1024 * 1024;
+/// A list's answer holds no further row once it has so many bytes: half a megabyte of what was written, which is shown in two forms.
+const PAGE_BYTES: usize = 512 * 1024;
 
 /// One message of an accepted reply.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
@@ -290,8 +290,14 @@ impl Desk {
         if speaker == Speaker::Agent {
             guards.push(Guard::OwnerIs(Owner::Agent));
         }
-        let messages: Vec<RepliedMessage> =
-            rules::said_in(&effects).map(|(id, status)| RepliedMessage { id, status, degraded: Vec::new() }).collect();
+        let channel = self.shared.channel_of(&conversation.thread);
+        let said = |(message, status): (&Message, Option<DeliveryStatus>)| {
+            // A note never gets to the channel.
+            let shown = channel.as_ref().filter(|_| status.is_some());
+            let lost = shown.map(|channel| channel.connected.adapter.degraded(&message.content)).unwrap_or_default();
+            RepliedMessage { id: message.id, status, degraded: lost.into_iter().map(str::to_owned).collect() }
+        };
+        let messages: Vec<RepliedMessage> = rules::said_in(&effects).map(said).collect();
         let once = match repeat {
             None => None,
             Some(repeat) => Some(Once {

@@ -474,9 +474,9 @@ pub(crate) fn delivered(
 }
 
 /// Everything said among these effects, notes too, which have no status.
-pub(crate) fn said_in(effects: &[Effect]) -> impl Iterator<Item = (MessageId, Option<DeliveryStatus>)> {
+pub(crate) fn said_in(effects: &[Effect]) -> impl Iterator<Item = (&Message, Option<DeliveryStatus>)> {
     effects.iter().filter_map(|effect| match effect {
-        Effect::Append { body: EventBody::MessageCreated { message }, status, .. } => Some((message.id, *status)),
+        Effect::Append { body: EventBody::MessageCreated { message }, status, .. } => Some((message, *status)),
         _ => None,
     })
 }

@@ -1,10 +1,13 @@
 //! The JSON that agents and API clients see. Built from the model, never stored.
 
+use std::borrow::Cow;
+
 use frontdesk_model::{
     Attention, Author, Capabilities, Contact, ContactId, Conversation, ConversationId, DeadLetter, DeadLetterId,
     DeliveryStatus, Direction, Event, EventBody, EventId, Flaw, FlawKind, Identity, Lane, LoggedChange, Looked,
     MessageId, MessageRecord, Owner, Seq, Status, TextUnit, Timestamp, Version,
 };
+use frontdesk_richtext::Said;
 use serde::Serialize;
 
 /// A conversation.
@@ -97,7 +100,7 @@ impl<'a> From<&'a Author> for AuthorView<'a> {
     }
 }
 
-/// A message. `text` is what was written, in whichever form; `markdown` is there when it came as CommonMark.
+/// A message. `text` is what was said as plain text, `markdown` the same as CommonMark, whichever form it came in.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct MessageView<'a> {
     id: MessageId,
@@ -106,9 +109,8 @@ pub struct MessageView<'a> {
     author: AuthorView<'a>,
     #[schema(required)]
     external_id: Option<&'a str>,
-    text: &'a str,
-    #[schema(required)]
-    markdown: Option<&'a str>,
+    text: Cow<'a, str>,
+    markdown: Cow<'a, str>,
     #[schema(required)]
     reply_to: Option<MessageId>,
     #[schema(value_type = Vec<String>, max_items = 0)]
@@ -132,9 +134,9 @@ impl<'a> From<&'a MessageRecord> for MessageView<'a> {
 
 impl<'a> MessageView<'a> {
     fn new(message: &'a frontdesk_model::Message, seq: Seq, status: Option<DeliveryStatus>) -> Self {
-        let markdown = match &message.content {
-            frontdesk_model::Content::Markdown(source) => Some(source.as_str()),
-            frontdesk_model::Content::Text(_) => None,
+        let Said { text, markdown } = match message.direction {
+            Direction::Inbound => Said::by_a_stranger(&message.content),
+            Direction::Outbound => Said::by_us(&message.content),
         };
         Self {
             id: message.id,
@@ -142,7 +144,7 @@ impl<'a> MessageView<'a> {
             direction: message.direction,
             author: (&message.author).into(),
             external_id: message.external_id.as_ref().map(frontdesk_model::ExternalId::as_str),
-            text: message.content.source(),
+            text,
             markdown,
             reply_to: message.reply_to,
             attachments: [],

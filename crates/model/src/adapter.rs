@@ -89,6 +89,13 @@ pub trait Adapter: Send + Sync {
     /// a part must hold all that [`Adapter::send`] needs. Truncates nothing.
     fn render(&self, message: &Outgoing) -> Vec<FrozenPart>;
 
+    /// What of this the channel cannot show as it is written, by the stable names of such losses (`tables`, `headings`, ..). Told
+    /// to whoever wrote it before it is sent. Pure.
+    fn degraded(&self, content: &Content) -> Vec<&'static str> {
+        let _ = content;
+        Vec::new()
+    }
+
     /// Sends one part, once: no retries of its own. Returns what became of it; after a time-out of its own at the latest,
     /// which must lie below 25 seconds. Says [`Outcome::Uncertain`] whenever the far end may have taken it.
     async fn send(&self, part: &Dispatch<'_>) -> Outcome;

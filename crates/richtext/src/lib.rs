@@ -28,6 +28,7 @@
 pub mod links;
 pub mod read;
 mod rules;
+mod said;
 mod spans;
 mod split;
 pub mod telegram;
@@ -36,6 +37,7 @@ pub mod write;
 
 pub use self::{
     rules::{ChannelRules, Markup, Unit},
+    said::{Said, document},
     split::{Part, Parts, append_buttons, render_parts},
     tree::{
         Block, Column, Document, Emoji, List, MAX_DEPTH, Mention, Mentioned, Piece, Platform, Span, Style, Table, Time,

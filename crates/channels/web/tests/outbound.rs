@@ -31,6 +31,26 @@ async fn the_body_says_what_was_written_and_only_that() {
     insta::assert_json_snapshot!("text_body", world.adapter.render(&literal)[0]);
 }
 
+#[test]
+fn what_html_cannot_show_is_told_and_does_no_harm() {
+    let world = World::new(&settings([]));
+    let html = |markdown: &str| {
+        let content = Content::Markdown(markdown.into());
+        let mut message = outgoing();
+        message.message.content = content.clone();
+        let frozen = world.adapter.render(&message);
+        let html = frozen[0].0["data"]["message"]["html"].as_str().unwrap().to_owned();
+        (html, world.adapter.degraded(&content))
+    };
+    assert_eq!(
+        html("| a |\n|---|\n| b |"),
+        ("<table><thead><tr><th>a</th></tr></thead><tbody><tr><td>b</td></tr></tbody></table>".into(), vec![])
+    );
+    let (forged, lost) = html("[x](javascript:alert(1)) <script>alert(1)</script>");
+    assert!(!forged.contains("javascript:") && !forged.contains("<script"), "{forged}");
+    assert_eq!(lost, ["links"]);
+}
+
 #[tokio::test]
 async fn a_delivery_is_signed_so_that_the_reference_accepts_it() {
     let far_end = FarEnd::start(|_| Reply::status(204)).await;

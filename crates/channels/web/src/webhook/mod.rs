@@ -31,7 +31,8 @@ use std::{future, sync::Arc};
 
 use async_trait::async_trait;
 use frontdesk_model::{
-    Adapter, Capabilities, Clock, Dispatch, FrozenPart, Inbox, Outcome, Outgoing, ProbeError, ReceiveError, Route,
+    Adapter, Capabilities, Clock, Content, Dispatch, FrozenPart, Inbox, Outcome, Outgoing, ProbeError, ReceiveError,
+    Route,
 };
 
 pub use self::{
@@ -77,6 +78,10 @@ impl Adapter for Webhook {
 
     fn render(&self, message: &Outgoing) -> Vec<FrozenPart> {
         vec![wire::encode(message)]
+    }
+
+    fn degraded(&self, content: &Content) -> Vec<&'static str> {
+        wire::degraded(content)
     }
 
     async fn send(&self, part: &Dispatch<'_>) -> Outcome {

@@ -5,12 +5,14 @@
 //! is more often a slip than a wish; `null` stands for a field that is not there.
 //!
 //! Out: `{"type": "message.created", "id", "timestamp", "data": {"thread", "to", "message"}}`. Of `text` and `markdown` the one
-//! that was written is there and the other is null.
+//! that was written is there as it is, and the other one and `html` are made of it. `html` is safe to be shown as it is; what it
+//! has no element for is told to whoever wrote the message ([`degraded`]).
 
 use frontdesk_model::{
     Content, Envelope, ExternalId, FrozenPart, HttpProblem, Identity, Outgoing, Sender, ThreadId, Timestamp, Trust,
     UniqueWithin,
 };
+use frontdesk_richtext::{Document, HtmlRules, Rendering, Said, document, write};
 use serde_json::json;
 
 use super::{
@@ -249,10 +251,8 @@ fn unknown(path: &str, name: &str, known: &[&str]) -> HttpProblem {
 /// The body that is delivered, the same on every attempt.
 pub(super) fn encode(outgoing: &Outgoing) -> FrozenPart {
     let message = &outgoing.message;
-    let (text, markdown) = match &message.content {
-        Content::Text(text) => (Some(text), None),
-        Content::Markdown(markdown) => (None, Some(markdown)),
-    };
+    let document = document(&message.content);
+    let Said { text, markdown } = Said::of_document(&message.content, &document);
     let identities = outgoing.to.iter().flat_map(|contact| &contact.identities);
     let to = identities.filter(|identity| identity.kind == KIND).map(|identity| &identity.value).next();
     FrozenPart(json!({
@@ -266,8 +266,18 @@ pub(super) fn encode(outgoing: &Outgoing) -> FrozenPart {
                 "id": message.id,
                 "text": text,
                 "markdown": markdown,
+                "html": html(&document).text,
                 "reply_to": outgoing.reply_to_external,
             },
         },
     }))
+}
+
+/// What `html` cannot show as it was written.
+pub(super) fn degraded(content: &Content) -> Vec<&'static str> {
+    html(&document(content)).degraded.names().collect()
+}
+
+fn html(document: &Document) -> Rendering {
+    write::html(document, HtmlRules::RICH)
 }
