@@ -75,6 +75,8 @@ async fn meet(shared: &Shared) -> Result<(), StoreError> {
                     channel.gate.health.hushed(rest, at);
                 }
             }
+            // Nobody is asked to leave these alone.
+            Waiting::Attachments(_) => {}
         }
     }
     shared.company.heard.send_replace(Arc::new(Heard { gathering, at }));

@@ -241,6 +241,7 @@ fn present(shared: &Shared) -> Vec<PresentView> {
             Some(channel) => channel.connected.name.to_string(),
             None => format!("{kind}:{account}"),
         },
+        Waiting::Attachments(_) => "attachments".to_owned(),
     };
     let view = |daemon: &Presence| {
         let [agent_in_hand, deliver_in_hand] = daemon.in_hand;

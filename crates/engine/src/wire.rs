@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use frontdesk_model::{
-    Attention, Author, Capabilities, Contact, ContactId, Conversation, ConversationId, DeadLetter, DeadLetterId,
-    DeliveryStatus, Direction, Event, EventBody, EventId, Flaw, FlawKind, Identity, Lane, LoggedChange, Looked,
-    MessageId, MessageRecord, Owner, Seq, Status, TextUnit, Timestamp, Version,
+    AttachmentId, Attention, Author, Capabilities, Contact, ContactId, Conversation, ConversationId, DeadLetter,
+    DeadLetterId, DeliveryStatus, Direction, Event, EventBody, EventId, FetchOutcome, Flaw, FlawKind, Identity, Lane,
+    LoggedChange, Looked, MessageId, MessageRecord, Owner, Seq, Status, TextUnit, Timestamp, Version,
 };
 use frontdesk_richtext::Said;
 use serde::Serialize;
@@ -183,6 +183,11 @@ enum EventDataView<'a> {
     Deleted {
         message_id: MessageId,
     },
+    Attachment {
+        message_id: MessageId,
+        attachment_id: AttachmentId,
+        state: FetchOutcome,
+    },
     Conversation {
         by: &'a str,
         status: Status,
@@ -205,6 +210,9 @@ impl<'a> From<&'a Event> for EventView<'a> {
                 EventDataView::Message(Box::new(MessageView::new(message, of.seq, None)))
             }
             EventBody::MessageDeleted { message_id } => EventDataView::Deleted { message_id: *message_id },
+            EventBody::AttachmentUpdated { message_id, attachment_id, state } => {
+                EventDataView::Attachment { message_id: *message_id, attachment_id: *attachment_id, state: *state }
+            }
             EventBody::DeliveryUpdated { message_id, status, parts, error } => EventDataView::Delivery {
                 message_id: *message_id,
                 status: *status,
@@ -316,6 +324,8 @@ pub(crate) struct ChangeDataView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     deleted: Option<DeletedView>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    attachment: Option<FetchedView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     delivery: Option<DeliveryView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     change: Option<UpdateView<'a>>,
@@ -325,6 +335,14 @@ pub(crate) struct ChangeDataView<'a> {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct DeletedView {
     message_id: MessageId,
+}
+
+/// How the fetching of an attachment ended; its message says the rest.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct FetchedView {
+    message_id: MessageId,
+    attachment_id: AttachmentId,
+    state: FetchOutcome,
 }
 
 /// What became of an outbound message.
@@ -362,6 +380,7 @@ impl<'a> From<&'a LoggedChange> for ChangeView<'a> {
             contact: of.contact.as_ref().map(Into::into),
             message: None,
             deleted: None,
+            attachment: None,
             delivery: None,
             change: None,
         };
@@ -370,6 +389,10 @@ impl<'a> From<&'a LoggedChange> for ChangeView<'a> {
                 data.message = Some(MessageView::new(message, event.seq, of.status));
             }
             EventBody::MessageDeleted { message_id } => data.deleted = Some(DeletedView { message_id: *message_id }),
+            EventBody::AttachmentUpdated { message_id, attachment_id, state } => {
+                let (message_id, attachment_id, state) = (*message_id, *attachment_id, *state);
+                data.attachment = Some(FetchedView { message_id, attachment_id, state });
+            }
             EventBody::DeliveryUpdated { message_id, status, parts, error } => {
                 data.delivery = Some(DeliveryView {
                     message_id: *message_id,

@@ -12,7 +12,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("frontdesk-model", &[]),
     ("frontdesk-richtext", &["frontdesk-model"]),
     ("frontdesk-store", &["frontdesk-model", "frontdesk-richtext"]),
-    ("frontdesk-engine", &["frontdesk-model", "frontdesk-richtext"]),
+    ("frontdesk-attachments", &["frontdesk-model"]),
+    ("frontdesk-engine", &["frontdesk-model", "frontdesk-richtext", "frontdesk-attachments"]),
     ("frontdesk-http", &["frontdesk-model", "frontdesk-richtext", "frontdesk-engine"]),
     ("frontdesk-testkit", &["frontdesk-model"]),
 ];
@@ -44,11 +45,12 @@ const MUST_DO_WITHOUT: &[(&str, &[&str])] = &[
         &["tokio", "reqwest", "hyper", "hyper-util", "axum", "rusqlite", "rustix", "http", "tracing", "config"],
     ),
     ("frontdesk-engine", &["axum", "hyper", "hyper-util", "rusqlite", "config", "clap"]),
+    ("frontdesk-attachments", &["axum", "hyper", "hyper-util", "rusqlite", "redis", "config", "clap"]),
     ("frontdesk-store", &["axum", "hyper", "hyper-util", "reqwest", "http", "config", "clap"]),
     ("frontdesk-http", &["rusqlite", "reqwest", "config", "clap"]),
 ];
-/// Who may read files and the environment. The store reads its own folder, and no environment.
-const MAY_READ_FILES: &[&str] = &["frontdesk", "frontdesk-store", "frontdesk-testkit"];
+/// Who may read files and the environment. The store and the attachments have a folder of their own, and no environment.
+const MAY_READ_FILES: &[&str] = &["frontdesk", "frontdesk-store", "frontdesk-attachments", "frontdesk-testkit"];
 const MAY_READ_ENVIRONMENT: &[&str] = &["frontdesk", "frontdesk-testkit"];
 /// What stands at the top of the repository, and what tools insist on there.
 const TOP: &[&str] = &[

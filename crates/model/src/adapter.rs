@@ -176,12 +176,23 @@ pub struct Envelope {
     pub sender: Sender,
     /// What they wrote.
     pub content: Content,
+    /// Files that came with it, of which it is known where they can be fetched.
+    pub attachments: Vec<RemoteFile>,
     /// The subject, on channels that have one.
     pub subject: Option<String>,
     /// A program wrote it by itself.
     pub auto_generated: bool,
     /// When the sender's side says it was sent.
     pub sent_at: Option<Timestamp>,
+}
+
+/// A file that lies elsewhere, as whoever sent it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteFile {
+    /// Its address: `http` or `https`, with a host.
+    pub url: String,
+    /// What it is called there, as it came.
+    pub name: Option<String>,
 }
 
 /// Where a platform's message ids do not repeat.

@@ -82,12 +82,26 @@ pub struct Conversation {
     /// The messages that the agent is asked about together, fixed before the first attempt at them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<Batch>,
+    /// Attachments that have still to be fetched, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetching: Option<Fetching>,
     /// Replies discarded since the agent was last told.
     pub discarded: Vec<MessageId>,
     /// When its first message was received.
     pub created_at: Timestamp,
     /// When its log last grew.
     pub updated_at: Timestamp,
+}
+
+/// Where in a log attachments have still to be fetched, and when that is looked at next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetching {
+    /// Events before this one have nothing to be fetched.
+    pub from: Seq,
+    /// The last event that brought something to be fetched.
+    pub through: Seq,
+    /// When it is looked at. Who fetches moves this on first, so that nobody else does meanwhile.
+    pub at: Timestamp,
 }
 
 /// Consecutive events that go to the agent as one.

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Attention, DeliveryStatus, Direction, EventId, Message, MessageId, Owner, Seq, Status, Timestamp};
+use crate::{
+    AttachmentId, Attention, DeliveryStatus, Direction, EventId, Message, MessageId, Owner, Seq, Status, Timestamp,
+};
 
 /// A fact in a conversation's log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +48,16 @@ pub enum EventBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
+    /// A message's attachment, which had still to be fetched, is here or will not come. The message says the rest.
+    #[serde(rename = "attachment.updated")]
+    AttachmentUpdated {
+        /// Of which message.
+        message_id: MessageId,
+        /// Which.
+        attachment_id: AttachmentId,
+        /// What has become of it.
+        state: FetchOutcome,
+    },
     /// Status, owner, assignee, attention or snooze changed.
     #[serde(rename = "conversation.updated")]
     ConversationUpdated {
@@ -69,6 +81,16 @@ pub enum EventBody {
     },
 }
 
+/// How the fetching of an attachment ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FetchOutcome {
+    /// Its bytes are here.
+    Stored,
+    /// They could not be had.
+    Failed,
+}
+
 impl EventBody {
     /// The type as the wire has it.
     #[must_use]
@@ -77,6 +99,7 @@ impl EventBody {
             Self::MessageCreated { .. } => "message.created",
             Self::MessageDeleted { .. } => "message.deleted",
             Self::DeliveryUpdated { .. } => "delivery.updated",
+            Self::AttachmentUpdated { .. } => "attachment.updated",
             Self::ConversationUpdated { .. } => "conversation.updated",
         }
     }

@@ -241,6 +241,99 @@ id!(
     ClaimId, "clm"
 );
 
+/// One file: of a message, or handed in to be used by one.
+///
+/// A message's attachment carries the message's 128 bits and its place among the message's attachments, so that its message is
+/// found without asking what else names it: `att_`, the message's 26 characters, and two for the place. One that was handed in by
+/// itself has 128 bits of its own and no place.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttachmentId {
+    value: u128,
+    place: Option<u8>,
+}
+
+impl AttachmentId {
+    /// What its text starts with, before the underscore.
+    pub const PREFIX: &'static str = "att";
+
+    /// That of a message's attachment at a place, from 0.
+    #[must_use]
+    pub fn of_message(message: MessageId, place: u8) -> Self {
+        Self { value: message.0, place: Some(place) }
+    }
+
+    /// A new one of no message; `entropy` must be random.
+    #[must_use]
+    pub fn new(at: Timestamp, entropy: [u8; 9]) -> Self {
+        Self { value: MessageId::new(at, Partition(0), entropy).0, place: None }
+    }
+
+    /// The message that it belongs to, if it belongs to one.
+    #[must_use]
+    pub fn message(self) -> Option<MessageId> {
+        self.place.map(|_| MessageId(self.value))
+    }
+}
+
+impl fmt::Display for AttachmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(IdText::new(Self::PREFIX, self.value).as_str())?;
+        let Some(place) = self.place else { return Ok(()) };
+        for digit in [place >> 5, place & 31] {
+            let letter = ALPHABET.get(usize::from(digit)).copied().unwrap_or(b'0');
+            fmt::Write::write_char(f, char::from(letter))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for AttachmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for AttachmentId {
+    type Err = BadId;
+
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        let bad = BadId { prefix: Self::PREFIX };
+        let Some(digits) = text.strip_prefix("att_").filter(|digits| digits.is_ascii()) else { return Err(bad) };
+        let (value, place) = digits.split_at_checked(26).unwrap_or((digits, ""));
+        let Some(value) = read_base32(value) else { return Err(bad) };
+        let place = match *place.as_bytes() {
+            [] => None,
+            [high, low] => match (digit_of(high), digit_of(low)) {
+                (Some(high @ 0..=7), Some(low)) => Some(high << 5 | low),
+                _ => return Err(bad),
+            },
+            _ => return Err(bad),
+        };
+        Ok(Self { value, place })
+    }
+}
+
+impl Serialize for AttachmentId {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for AttachmentId {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(from)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl PartialSchema for AttachmentId {
+    fn schema() -> RefOr<Schema> {
+        text_schema().pattern(Some("^att_[0-9a-hjkmnp-tv-z]{26}([0-7][0-9a-hjkmnp-tv-z])?$")).into()
+    }
+}
+
+impl ToSchema for AttachmentId {}
+
 /// A position in a conversation's log: 1 for the first event, without gaps. 0 stands before all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]

@@ -1,6 +1,6 @@
 //! The conversation model, and the two contracts it is used through.
 //!
-//! * What is said: [`Conversation`], [`Message`], [`Event`], and their identifiers.
+//! * What is said: [`Conversation`], [`Message`] with its [`Attachment`]s, [`Event`], and their identifiers.
 //! * What a channel owes: [`Kind`], [`ChannelConfig`], [`Adapter`], and the [`Inbox`] it hands messages to;
 //!   [`RouteDocument`], which describes a route of it.
 //! * What a store owes: [`Store`], with the typed [`Effect`]s and [`Guard`]s that its verbs carry; [`Keeping`], how things leave it;
@@ -10,6 +10,7 @@
 //! one depends on none of them.
 
 mod adapter;
+mod attachment;
 mod checking;
 mod company;
 mod conversation;
@@ -25,6 +26,7 @@ mod store;
 mod time;
 
 pub use adapter::*;
+pub use attachment::*;
 pub use checking::*;
 pub use company::*;
 pub use conversation::*;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ContactId, ExternalId, MessageId, Timestamp};
+use crate::{Attachment, AttachmentId, ContactId, ExternalId, MessageId, Timestamp};
 
 /// One unit said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct Message {
     pub external_id: Option<ExternalId>,
     /// What was said.
     pub content: Content,
+    /// Files that came with it, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
     /// The message it answers, when the platform or the agent says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
@@ -32,6 +35,20 @@ pub struct Message {
     pub sent_at: Option<Timestamp>,
     /// When we took it.
     pub received_at: Timestamp,
+}
+
+impl Message {
+    /// Whether something of it has still to be fetched.
+    #[must_use]
+    pub fn awaits_attachments(&self) -> bool {
+        self.attachments.iter().any(Attachment::is_pending)
+    }
+
+    /// One of its attachments.
+    #[must_use]
+    pub fn attachment(&self, id: AttachmentId) -> Option<&Attachment> {
+        self.attachments.iter().find(|attachment| attachment.id == id)
+    }
 }
 
 /// Which way a message goes.

@@ -62,7 +62,7 @@ pub trait Store: Send + Sync {
     /// step, and an error may leave some of them due already.
     async fn wake(&self, waiting: Waiting) -> Result<u64, StoreError>;
 
-    /// Conversations for which a moment has come: `snoozed_until` or `answer_by`, whichever is earlier, is now or past.
+    /// Conversations for which a moment has come: the earliest of `snoozed_until`, `answer_by` and `fetching.at` is now or past.
     /// At most `limit`, the longest past first. They are here until an effect changes that moment: claims have no part in it.
     async fn timers(&self, limit: usize) -> Result<Timers, StoreError>;
 
@@ -119,6 +119,12 @@ pub trait Store: Send + Sync {
     /// The key that everything else is derived from: `candidate` becomes it if the store has none yet. Returns the one
     /// that counts, the same for all callers for ever.
     async fn master_key(&self, candidate: MasterKey) -> Result<MasterKey, StoreError>;
+
+    /// From now on bytes of attachments lie beside the store. `true`: it was told before.
+    async fn note_files(&self) -> Result<bool, StoreError>;
+
+    /// Whether bytes of attachments lie beside the store.
+    async fn has_files(&self) -> Result<bool, StoreError>;
 
     /// Whether new work may come in. Cheap: asked for every inbound message.
     fn room(&self) -> Room;
@@ -270,6 +276,26 @@ pub enum Effect {
     },
     /// Work is parked for good.
     AddDeadLetter(DeadLetter),
+    /// What is known now of a message's attachments. Refused where there is no such message any more.
+    SetAttachments {
+        /// The message's event.
+        event: EventId,
+        /// When that was recorded.
+        at: Timestamp,
+        /// The message as it is, but for its attachments.
+        message: Box<Message>,
+    },
+    /// The last event appended brings attachments that have still to be fetched; it is looked at by this moment.
+    MarkFetching(Timestamp),
+    /// When what has still to be fetched is looked at, where there is anything.
+    SetFetchingAt(Timestamp),
+    /// Up to here nothing has to be fetched any more; what lies behind it, if anything does, is looked at by this moment.
+    FetchedThrough {
+        /// The place.
+        through: Seq,
+        /// The moment.
+        at: Timestamp,
+    },
 }
 
 /// A lane that an event makes due.
@@ -296,6 +322,8 @@ pub enum Guard {
     SnoozedUntil(Timestamp),
     /// It should be answered by exactly this moment.
     AnswerBy(Timestamp),
+    /// What has still to be fetched is looked at by exactly this moment.
+    FetchingAt(Timestamp),
 }
 
 /// One inbound message.
@@ -619,6 +647,8 @@ pub enum Waiting {
         /// The account.
         account: AccountId,
     },
+    /// Attachments of this message.
+    Attachments(MessageId),
 }
 
 /// Which conversations to list.

@@ -84,6 +84,7 @@ impl Maker {
             content: Content::Text(TEXT.into()),
             reply_to: None,
             private: false,
+            attachments: Vec::new(),
             auto_generated: false,
             sent_at: None,
             received_at: Wall.now(),

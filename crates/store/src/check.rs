@@ -54,6 +54,9 @@ pub(crate) fn places(conversation: &Conversation, flaws: &mut Vec<Flaw>) {
     if conversation.unanswered_from.is_none() && conversation.answer_by.is_some() {
         outside("it has a time by which to be answered, and nothing waits for an answer".into());
     }
+    if let Some(fetching) = conversation.fetching.filter(|fetching| fetching.through > *last_seq) {
+        outside(format!("attachments of event {} are to be fetched, which is not in its log", fetching.through.0));
+    }
     if let Some(batch) = conversation.batch.filter(|batch| batch.through > *last_seq || batch.from > batch.through) {
         outside(format!(
             "the agent is to be asked about {} to {}, which is not in its log",

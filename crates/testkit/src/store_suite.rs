@@ -9,6 +9,7 @@
 //! Each claim becomes a test of its own, named after the claim.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // a test may stop at the first surprise
 
+pub mod attachments;
 pub mod census;
 pub mod changes;
 pub mod checking;
@@ -296,6 +297,7 @@ pub fn said(id: MessageId, direction: Direction) -> Message {
         content: Content::Text("Where is my order?".into()),
         reply_to: None,
         private: false,
+        attachments: Vec::new(),
         auto_generated: false,
         sent_at: None,
         received_at: Timestamp::from_millis(0),
@@ -422,6 +424,14 @@ macro_rules! store_suite {
             changes::a_position_that_no_answer_gave_is_refused;
             changes::who_follows_many_writers_misses_nothing;
             census::conversations_and_dead_letters_are_counted;
+            attachments::what_a_message_brings_stays_with_it;
+            attachments::what_becomes_of_an_attachment_is_shown_by_its_message;
+            attachments::a_message_that_is_gone_takes_no_attachments;
+            attachments::what_has_to_be_fetched_is_found_until_it_is_done_with;
+            attachments::of_two_who_look_one_fetches;
+            attachments::an_erased_conversation_fetches_nothing;
+            attachments::a_lane_that_waits_for_attachments_is_woken_by_their_message;
+            attachments::that_files_lie_beside_the_store_is_known_for_ever;
             census::lanes_with_something_to_do_are_counted;
             census::what_is_replayed_is_as_old_as_its_event;
             interleaving::random_steps_of_several_workers_keep_every_promise;
@@ -522,6 +532,7 @@ macro_rules! company_suite {
 #[must_use]
 pub fn written_claims() -> usize {
     [
+        include_str!("store_suite/attachments.rs"),
         include_str!("store_suite/census.rs"),
         include_str!("store_suite/changes.rs"),
         include_str!("store_suite/claims.rs"),

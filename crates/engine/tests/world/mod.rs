@@ -294,6 +294,7 @@ pub fn envelope(thread: &str, id: &str, text: &str) -> Envelope {
         sender: Sender { identity, also: Vec::new(), name: Some("Ada".into()), locale: None },
         content: Content::Text(text.into()),
         subject: None,
+        attachments: Vec::new(),
         auto_generated: false,
         sent_at: None,
     }

@@ -203,6 +203,7 @@ impl Counter {
             sender: Sender { identity, also: Vec::new(), name: Some("Ada".into()), locale: None },
             content: Content::Text(written.text),
             subject: None,
+            attachments: Vec::new(),
             auto_generated: false,
             sent_at: None,
         };

@@ -87,6 +87,7 @@ impl<'n> Verb<'n> {
                 }
                 Guard::SnoozedUntil(moment) => packer.list(2).text("snoozed").number(moment.as_millis()),
                 Guard::AnswerBy(moment) => packer.list(2).text("due").number(moment.as_millis()),
+                Guard::FetchingAt(moment) => packer.list(2).text("fetching").number(moment.as_millis()),
             };
         }
         self.ask.say("guards").raw(&packer.done());
@@ -200,6 +201,21 @@ impl<'n> Verb<'n> {
                     return Err(refused("the dead letter's id is of another partition than its conversation"));
                 }
                 packer.list(2).text("dead_letter").bytes(&pack_letter(letter));
+            }
+            Effect::SetAttachments { event, at, message } => {
+                let bucket = self.bucket(message.id);
+                let body = EventBody::MessageCreated { message: message.as_ref().clone() };
+                packer.list(4).text("attachments").bytes(&message.id.to_bytes()).number(bucket);
+                packer.bytes(&pack_event(*event, *at, &body));
+            }
+            Effect::MarkFetching(at) => {
+                packer.list(2).text("mark_fetching").number(at.as_millis());
+            }
+            Effect::SetFetchingAt(at) => {
+                packer.list(2).text("fetching_at").number(at.as_millis());
+            }
+            Effect::FetchedThrough { through, at } => {
+                packer.list(3).text("fetched").number(signed(through.0)).number(at.as_millis());
             }
         }
         Ok(())

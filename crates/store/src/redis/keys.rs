@@ -242,6 +242,7 @@ pub(super) fn waiting_digest(waiting: &Waiting) -> [u8; 8] {
         Waiting::Channel { kind, account } => {
             digest(&[b"channel", kind.as_str().as_bytes(), account.as_str().as_bytes()])
         }
+        Waiting::Attachments(message) => digest(&[b"attachments", &message.to_bytes()]),
     }
 }
 

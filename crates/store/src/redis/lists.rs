@@ -290,7 +290,10 @@ impl Core {
         };
         let mut due: Vec<Conversation> = self.conversations_of(&ids).await?.into_iter().flatten().collect();
         let has_come = |at: Option<Timestamp>| at.is_some_and(|at| at.as_millis() <= now);
-        due.retain(|conversation| has_come(conversation.snoozed_until) || has_come(conversation.answer_by));
+        due.retain(|conversation| {
+            let fetching = conversation.fetching.map(|fetching| fetching.at);
+            has_come(conversation.snoozed_until) || has_come(conversation.answer_by) || has_come(fetching)
+        });
         Ok(Timers { due, next_due: next })
     }
 

@@ -268,7 +268,23 @@ impl Core {
         let id = String::from_utf8(id.to_vec()).map_err(|_| Unreadable)?;
         Ok(MasterKey { key: Secret::new(*key), id })
     }
+
+    async fn note_files(&self) -> Result<bool, StoreError> {
+        let mut put = redis::cmd("HSETNX");
+        put.arg(self.names.store()).arg(FILES).arg(1);
+        let answer = self.link.ask_one(link::Purpose::Verb, keys::Shard::of_byte(0), put).await?;
+        Ok(answer == Value::Int(0))
+    }
+
+    async fn has_files(&self) -> Result<bool, StoreError> {
+        let mut get = redis::cmd("HGET");
+        get.arg(self.names.store()).arg(FILES);
+        Ok(self.link.ask_one(link::Purpose::Verb, keys::Shard::of_byte(0), get).await? != Value::Nil)
+    }
 }
+
+/// Under this name the store knows that bytes of attachments lie beside it.
+const FILES: &str = "files";
 
 /// A server's answer to `TIME`, in microseconds.
 fn micros(time: &Value) -> Result<i64, Unreadable> {
@@ -409,6 +425,14 @@ impl Store for RedisStore {
 
     async fn master_key(&self, candidate: MasterKey) -> Result<MasterKey, StoreError> {
         self.call(async |core| core.master_key(&candidate).await).await
+    }
+
+    async fn note_files(&self) -> Result<bool, StoreError> {
+        self.call(async |core| core.note_files().await).await
+    }
+
+    async fn has_files(&self) -> Result<bool, StoreError> {
+        self.call(async |core| core.has_files().await).await
     }
 
     fn company(&self) -> &dyn Company {

@@ -129,6 +129,14 @@ fn conversation_of(id: ConversationId, map: &Item<'_>) -> Result<Conversation, U
         batch: batch
             .map(|batch| Ok::<_, Unreadable>(Batch { from: seq(batch.at(0))?, through: seq(batch.at(1))? }))
             .transpose()?,
+        fetching: map
+            .get("fetch")
+            .maybe()
+            .map(|fetch| {
+                let (from, through) = (seq(fetch.at(0))?, seq(fetch.at(1))?);
+                Ok::<_, Unreadable>(Fetching { from, through, at: millis(map.get("fetching"))? })
+            })
+            .transpose()?,
         discarded: discarded.into_iter().map(MessageId::from_bytes).collect(),
         created_at: millis(map.get("made"))?,
         updated_at: millis(map.get("grown"))?,
@@ -162,11 +170,18 @@ pub(super) fn pack_event(id: EventId, at: Timestamp, body: &EventBody) -> Vec<u8
     let mut packer = Packer::new();
     match body {
         EventBody::MessageCreated { message } => {
-            packer.list(11).bytes(&id.to_bytes()).number(0);
+            packer.list(11 + usize::from(!message.attachments.is_empty())).bytes(&id.to_bytes()).number(0);
             pack_message(&mut packer, at, message);
         }
         EventBody::MessageDeleted { message_id } => {
             packer.list(3).bytes(&id.to_bytes()).number(3).bytes(&message_id.to_bytes());
+        }
+        EventBody::AttachmentUpdated { message_id, attachment_id, state } => {
+            packer.list(5).bytes(&id.to_bytes()).number(4).bytes(&message_id.to_bytes());
+            packer.text(&attachment_id.to_string()).number(match state {
+                FetchOutcome::Stored => 0,
+                FetchOutcome::Failed => 1,
+            });
         }
         EventBody::DeliveryUpdated { message_id, status, parts, error } => {
             packer.list(6).bytes(&id.to_bytes()).number(1).bytes(&message_id.to_bytes());
@@ -195,6 +210,7 @@ fn pack_message(packer: &mut Packer, at: Timestamp, message: &Message) {
         author,
         external_id,
         content,
+        attachments,
         reply_to,
         private,
         auto_generated,
@@ -228,6 +244,10 @@ fn pack_message(packer: &mut Packer, at: Timestamp, message: &Message) {
         packer.bytes(&id.to_bytes());
     });
     packer.maybe(*sent_at, moment).maybe(Some(*received_at).filter(|received| *received != at), moment);
+    if !attachments.is_empty() {
+        // Few messages have any; what they are is the model's own form. It always serialises.
+        packer.text(&serde_json::to_string(attachments).unwrap_or_default());
+    }
 }
 
 fn event(at_seq: Seq, at: Timestamp, stored: &[u8]) -> Result<Event, Unreadable> {
@@ -248,6 +268,15 @@ fn event(at_seq: Seq, at: Timestamp, stored: &[u8]) -> Result<Event, Unreadable>
             assignee: list.at(6).maybe().map(name).transpose()?,
             snoozed_until: list.at(7).maybe().map(millis).transpose()?,
             reason: list.at(8).maybe().map(name).transpose()?,
+        },
+        4 => EventBody::AttachmentUpdated {
+            message_id: MessageId::from_bytes(list.at(2).id()?),
+            attachment_id: list.at(3).text()?.parse().map_err(|_| Unreadable)?,
+            state: match list.at(4).number()? {
+                0 => FetchOutcome::Stored,
+                1 => FetchOutcome::Failed,
+                _ => return Err(Unreadable),
+            },
         },
         3 => EventBody::MessageDeleted { message_id: MessageId::from_bytes(list.at(2).id()?) },
         _ => return Err(Unreadable),
@@ -276,6 +305,10 @@ fn message(at: Timestamp, list: &Item<'_>) -> Result<Message, Unreadable> {
             0 => Content::Text(name(list.at(7))?),
             1 => Content::Markdown(name(list.at(7))?),
             _ => return Err(Unreadable),
+        },
+        attachments: match list.at(11).maybe() {
+            Some(stored) => serde_json::from_slice(stored.bytes()?).map_err(|_| Unreadable)?,
+            None => Vec::new(),
         },
         reply_to: list.at(8).maybe().map(|id| id.id().map(MessageId::from_bytes)).transpose()?,
         private: flags & PRIVATE != 0,

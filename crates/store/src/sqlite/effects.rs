@@ -90,6 +90,7 @@ impl<'c> Change<'c> {
                 Guard::NotFrozen(message) => !self.is_frozen(*message)?,
                 Guard::SnoozedUntil(moment) => conversation.snoozed_until == Some(*moment),
                 Guard::AnswerBy(moment) => conversation.answer_by == Some(*moment),
+                Guard::FetchingAt(moment) => conversation.fetching.is_some_and(|fetching| fetching.at == *moment),
             };
             if !holds {
                 return Ok(Some(*guard));
@@ -123,6 +124,7 @@ impl<'c> Change<'c> {
             Effect::SetPart { message, index, state } => return self.set_part(*message, *index, state),
             Effect::SetDelivery { message, status } => return self.set_delivery(*message, *status),
             Effect::AddDeadLetter(letter) => return self.add_dead_letter(letter),
+            Effect::SetAttachments { event, at, message } => return self.set_attachments(*event, *at, message),
             Effect::AgentDoneThrough(through) => return self.agent_done(*through),
             Effect::AgentFollowsTail => {
                 let end = self.record.conversation.last_seq;
@@ -173,10 +175,30 @@ impl<'c> Change<'c> {
             }
             Effect::NoteDiscarded(messages) => conversation.discarded.extend(messages),
             Effect::ClearDiscarded => conversation.discarded.clear(),
+            Effect::MarkFetching(at) => {
+                let last = conversation.last_seq;
+                let before = conversation.fetching;
+                conversation.fetching = Some(Fetching {
+                    from: before.map_or(last, |fetching| fetching.from),
+                    through: last,
+                    at: before.map_or(*at, |fetching| fetching.at.min(*at)),
+                });
+            }
+            Effect::SetFetchingAt(at) => {
+                if let Some(fetching) = &mut conversation.fetching {
+                    fetching.at = *at;
+                }
+            }
+            Effect::FetchedThrough { through, at } => {
+                let left = conversation.fetching.filter(|fetching| fetching.through > *through);
+                conversation.fetching =
+                    left.map(|fetching| Fetching { from: fetching.from.max(through.next()), at: *at, ..fetching });
+            }
             Effect::Freeze { .. }
             | Effect::SetPart { .. }
             | Effect::SetDelivery { .. }
             | Effect::AddDeadLetter(_)
+            | Effect::SetAttachments { .. }
             | Effect::AgentDoneThrough(_)
             | Effect::AgentFollowsTail
             | Effect::RewindAgentToUnanswered => {}
@@ -380,6 +402,22 @@ impl<'c> Change<'c> {
             .prepare_cached("INSERT INTO dead_letters (id, conversation, doc) VALUES (?1, ?2, ?3)")?
             .execute((letter.id.to_bytes(), self.record.number, json(letter)?))?;
         Ok(())
+    }
+
+    fn set_attachments(&mut self, event: EventId, at: Timestamp, message: &Message) -> Result<(), Failure> {
+        let none = || Failure::Refused("no such message in this conversation".into());
+        let found = self
+            .connection
+            .prepare_cached("SELECT seq FROM messages WHERE id = ?1 AND conversation = ?2")?
+            .query_row((message.id.to_bytes(), self.record.number), |row| seq(row, 0))
+            .optional()?;
+        let seq = found.ok_or_else(none)?;
+        let body = EventBody::MessageCreated { message: message.clone() };
+        let changed = self
+            .connection
+            .prepare_cached("UPDATE events SET doc = ?3 WHERE conversation = ?1 AND seq = ?2")?
+            .execute((self.record.number, place(seq), json(&StoredEvent { id: event, seq, at, body: &body })?))?;
+        if changed == 1 { Ok(()) } else { Err(none()) }
     }
 
     fn clear_dead_letter_attention(&mut self) -> Result<(), Failure> {

@@ -273,7 +273,7 @@ impl Core {
         conversation.version.0 += 1;
         conversation.subject = None;
         (conversation.attention, conversation.snoozed_until, conversation.batch) = (None, None, None);
-        (conversation.unanswered_from, conversation.answer_by) = (None, None);
+        (conversation.unanswered_from, conversation.answer_by, conversation.fetching) = (None, None, None);
         conversation.discarded.clear();
         self.connection
             .prepare_cached("UPDATE conversations SET thread = ?2 WHERE number = ?1")?

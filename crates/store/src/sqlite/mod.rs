@@ -474,6 +474,14 @@ impl Store for SqliteStore {
         self.writer.call(move |core| core.master_key(&candidate)).await
     }
 
+    async fn note_files(&self) -> Result<bool, StoreError> {
+        self.writer.call(|core| core.note_files()).await
+    }
+
+    async fn has_files(&self) -> Result<bool, StoreError> {
+        self.reader.read(rows::has_files).await
+    }
+
     fn room(&self) -> Room {
         self.space.room()
     }

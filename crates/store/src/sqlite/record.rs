@@ -337,10 +337,8 @@ impl Record {
 
 /// When a moment of it comes next.
 pub(super) fn timer_at(conversation: &Conversation) -> Option<Timestamp> {
-    match (conversation.snoozed_until, conversation.answer_by) {
-        (Some(snoozed), Some(answer)) => Some(snoozed.min(answer)),
-        (snoozed, answer) => snoozed.or(answer),
-    }
+    let fetching = conversation.fetching.map(|fetching| fetching.at);
+    [conversation.snoozed_until, conversation.answer_by, fetching].into_iter().flatten().min()
 }
 
 /// Whether a verb changed what is not in columns.

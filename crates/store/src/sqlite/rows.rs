@@ -53,6 +53,12 @@ pub(super) fn conversation(connection: &Connection, id: ConversationId) -> rusql
         .optional()
 }
 
+/// Whether bytes of attachments lie beside the file.
+pub(super) fn has_files(connection: &Connection) -> rusqlite::Result<bool> {
+    let found = connection.prepare_cached("SELECT 1 FROM meta WHERE name = 'files'")?.query_row([], |_| Ok(()));
+    Ok(found.optional()?.is_some())
+}
+
 /// What stands for a conversation in other tables.
 pub(super) fn number(connection: &Connection, id: ConversationId) -> rusqlite::Result<Option<i64>> {
     connection

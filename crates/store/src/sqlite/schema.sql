@@ -2,7 +2,8 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 
 -- One row holds all that a verb changes of a conversation: its document, the keys that lists and timers look for, and its two
 -- lanes. `number` stands for the conversation everywhere else. `shelf`: status, owner and attention in one number, so
--- that one index serves each list of conversations. `timer_at`: the earlier of `snoozed_until` and `answer_by`. Of a lane:
+-- that one index serves each list of conversations. `timer_at`: the earliest of `snoozed_until`, `answer_by` and
+-- `fetching.at`. Of a lane:
 -- `at`, when it is due, as long as it has anything to do; `tried`, whether an earlier claim of its event was released;
 -- `waiting`, what it waits for; `more`, what is left of those tries, and what a replay asked for.
 CREATE TABLE conversations (

@@ -238,6 +238,14 @@ impl Core {
         Ok(applied)
     }
 
+    pub(super) fn note_files(&mut self) -> Result<bool, Failure> {
+        let changed = self
+            .connection
+            .prepare_cached("INSERT INTO meta (name, value) VALUES ('files', 1) ON CONFLICT DO NOTHING")?
+            .execute([])?;
+        Ok(changed == 0)
+    }
+
     pub(super) fn master_key(&mut self, candidate: &MasterKey) -> Result<MasterKey, Failure> {
         if let Some(key) = stored_key(&self.connection)? {
             // Nothing is written then: a daemon starts on a full disk too.
@@ -357,6 +365,7 @@ fn new_conversation(inbound: &CommitInbound) -> Conversation {
         last_seq: Seq::ZERO,
         unanswered_from: None,
         answer_by: None,
+        fetching: None,
         first_answered_at: None,
         batch: None,
         discarded: Vec::new(),

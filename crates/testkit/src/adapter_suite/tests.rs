@@ -112,6 +112,7 @@ impl RouteHandler for Handler {
             },
             content: Content::Text(text),
             subject: None,
+            attachments: Vec::new(),
             auto_generated: false,
             sent_at: None,
         };
@@ -223,6 +224,7 @@ impl AdapterCase for Case {
                 content: Content::Text("hi".into()),
                 reply_to: None,
                 private: false,
+                attachments: Vec::new(),
                 auto_generated: false,
                 sent_at: None,
                 received_at: self.now(),

@@ -47,6 +47,7 @@ pub async fn a_new_conversation_is_as_it_was_named(bench: Bench) {
         last_seq: Seq(1),
         unanswered_from: None,
         answer_by: None,
+        fetching: None,
         first_answered_at: None,
         batch: None,
         discarded: Vec::new(),

@@ -329,7 +329,9 @@ pub async fn workers_at_once_settle_every_event_once_and_in_order(bench: Bench) 
                     answered.extend(message.reply_to);
                 }
                 EventBody::DeliveryUpdated { message_id, .. } => delivered.push(message_id),
-                EventBody::MessageDeleted { .. } | EventBody::ConversationUpdated { .. } => {}
+                EventBody::MessageDeleted { .. }
+                | EventBody::AttachmentUpdated { .. }
+                | EventBody::ConversationUpdated { .. } => {}
             }
         }
         assert_eq!(inbound.len(), SAID);

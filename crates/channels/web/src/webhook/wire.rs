@@ -74,6 +74,7 @@ pub fn decode(body: &[u8], arrived: Arrived<'_>) -> Result<Envelope, HttpProblem
         sender,
         content,
         subject: message.line("subject", MAX_SUBJECT)?,
+        attachments: Vec::new(),
         auto_generated: message.switch("auto_generated")?,
         sent_at: message.moment("sent_at")?,
     })

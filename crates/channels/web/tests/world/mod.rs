@@ -138,6 +138,7 @@ pub fn outgoing() -> Outgoing {
             content: Content::Markdown("It ships **today**.".into()),
             reply_to: Some(MessageId::new(now(), partition, [6; 9])),
             private: false,
+            attachments: Vec::new(),
             auto_generated: false,
             sent_at: None,
             received_at: now(),

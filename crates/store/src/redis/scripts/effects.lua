@@ -189,6 +189,24 @@ local function apply(s, e)
         c.discarded = (c.discarded or '') .. value
     elseif what == 'clear_discarded' then
         c.discarded = nil
+    elseif what == 'attachments' then -- message, bucket, its event as it is to be
+        local seq = find(s, value, e[3])
+        local found = seq and element(s, seq)
+        if not found then refuse('no such message in this conversation') end
+        found[3] = e[4]
+        if seq <= s.stored then s.edited[seq] = found end
+    elseif what == 'mark_fetching' then
+        c.fetch = c.fetch or { c.last, c.last }
+        c.fetch[2] = c.last
+        c.fetching = math.min(c.fetching or value, value)
+    elseif what == 'fetching_at' then
+        if c.fetch then c.fetching = value end
+    elseif what == 'fetched' then -- through, at
+        if c.fetch and c.fetch[2] > value then
+            c.fetch[1], c.fetching = math.max(c.fetch[1], value + 1), e[3]
+        else
+            c.fetch, c.fetching = nil, nil
+        end
     elseif what == 'dead_letter' then -- as it is stored, its id first
         c.letters = (c.letters or 0) + 1
         table.insert(s.letters, value)

@@ -48,10 +48,12 @@ local lanes = {
 -- Where it stands in its partition's index and timers: place, place at its assignee, moment.
 local function stands(c, id)
     local grown = struct.pack('>I6', c.grown) .. id
+    local never = math.huge
+    local earliest = math.min(c.snoozed or never, c.due or never, c.fetching or never)
     local shelf = string.char(c.status * 16 + c.owner * 8 + (c.attention or 0))
     return 'c' .. string.char(#c.channel) .. c.channel .. shelf .. grown,
         c.assignee and ('a' .. struct.pack('>I2', #c.assignee) .. c.assignee .. grown) or nil,
-        c.snoozed and c.due and math.min(c.snoozed, c.due) or c.snoozed or c.due
+        earliest < math.huge and earliest or nil
 end
 
 -- keys: conversation, log, agent, deliver (its own); schedule, waits, and those of effects.lua (its partition's)
