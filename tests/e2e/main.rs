@@ -8,6 +8,7 @@ mod bad_input;
 mod cli;
 mod cli_acting;
 mod cli_init;
+mod cli_insight;
 mod cli_reading;
 mod cli_store;
 mod cli_tail;

@@ -147,3 +147,32 @@ Examples:
   frontdesk completions bash > ~/.local/share/bash-completion/completions/frontdesk
   frontdesk completions zsh > ~/.zfunc/_frontdesk
   frontdesk completions fish > ~/.config/fish/completions/frontdesk.fish";
+
+pub(crate) const DECODE: &str = "\
+Show what a channel makes of an input: one raw input on standard input, what it was understood as on standard output, as JSON. The \
+running daemon goes through the same code. Nothing is sent, stored or looked up, and no configuration is needed.
+
+The input is the bytes of an e-mail, an update of Telegram's Bot API, a frame of Discord's gateway, the body of a webhook, or a \
+visitor's message {\"id\", \"text\"}. With --jsonl each line is a request of its own, {\"id\": ..., \"input\": {...}} or \
+{\"id\": ..., \"input_b64\": \"...\"}, and gets one line, in the same order: {\"id\", \"ok\": true, \"result\"} or \
+{\"id\", \"ok\": false, \"error\": {\"code\", \"message\"}}.
+
+Ends with 0, or with 1 when the input cannot be decoded; with --jsonl with 0 at the end of the input, whatever stood in it.";
+
+pub(crate) const AFTER_DECODE: &str = "\
+Examples:
+  frontdesk decode email < message.eml
+  frontdesk decode telegram < update.json | jq -r .markdown
+  frontdesk decode discord --jsonl < frames.jsonl";
+
+pub(crate) const RENDER: &str = "\
+Show what a channel would send: {\"markdown\": \"...\"} or {\"text\": \"...\"} on standard input, with reply_to, buttons and attachments \
+where wanted; the requests on standard output, as JSON, and what the channel cannot show as it was written, in degraded. Where they \
+would go is not known and left out. Nothing is sent, stored or looked up, and no configuration is needed.
+
+With --jsonl as `frontdesk decode` has it: {\"id\": ..., \"input\": {\"markdown\": \"...\"}} on each line.";
+
+pub(crate) const AFTER_RENDER: &str = "\
+Examples:
+  echo '{\"markdown\": \"It ships **today**.\"}' | frontdesk render telegram
+  frontdesk render discord --jsonl < answers.jsonl";

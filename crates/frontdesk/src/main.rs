@@ -66,6 +66,12 @@ enum Command {
     /// Copy the store to a file, while the daemon runs or not
     #[command(long_about = help::BACKUP, after_long_help = help::AFTER_BACKUP)]
     Backup(cli::backup::Arguments),
+    /// Show what a channel makes of an input, without the network
+    #[command(long_about = help::DECODE, after_long_help = help::AFTER_DECODE)]
+    Decode(cli::insight::Arguments),
+    /// Show what a channel would send, without the network
+    #[command(long_about = help::RENDER, after_long_help = help::AFTER_RENDER)]
+    Render(cli::insight::Arguments),
     /// Go on with a channel that was stopped
     Channel(cli::resume::ChannelArguments),
     /// Go on with an agent that was stopped
@@ -101,6 +107,8 @@ fn main() -> ExitCode {
         Some(Command::Contact(arguments)) => call.wait(cli::contact::run(&call, &arguments)),
         Some(Command::Store(arguments)) => call.wait(cli::store::run(&call, &arguments)),
         Some(Command::Backup(arguments)) => cli::backup::run(&call, &arguments),
+        Some(Command::Decode(arguments)) => cli::insight::decode(&call, &arguments),
+        Some(Command::Render(arguments)) => cli::insight::render(&call, &arguments),
         Some(Command::Channel(arguments)) => call.wait(cli::resume::channel(&call, &arguments)),
         Some(Command::Agent(arguments)) => call.wait(cli::resume::agent(&call, &arguments)),
         Some(Command::Openapi) => openapi(&call),

@@ -2,7 +2,7 @@
 //!
 //! * What is said: [`Conversation`], [`Message`] with its [`Attachment`]s, [`Event`], and their identifiers.
 //! * What a channel owes: [`Kind`], [`ChannelConfig`], [`Adapter`], and the [`Inbox`] it hands messages to;
-//!   [`RouteDocument`], which describes a route of it.
+//!   [`RouteDocument`], which describes a route of it; and [`Insight`], what it makes of an input without being run.
 //! * What a store owes: [`Store`], with the typed [`Effect`]s and [`Guard`]s that its verbs carry; [`Keeping`], how things leave it;
 //!   [`Company`], what daemons that share one tell each other; and [`Checked`], whether what it holds fits together.
 //!
@@ -17,6 +17,7 @@ mod conversation;
 mod document;
 mod event;
 mod ids;
+mod insight;
 mod keeping;
 mod message;
 mod outcome;
@@ -33,6 +34,7 @@ pub use conversation::*;
 pub use document::*;
 pub use event::*;
 pub use ids::*;
+pub use insight::*;
 pub use keeping::*;
 pub use message::*;
 pub use outcome::*;

@@ -37,8 +37,8 @@ pub mod write;
 
 pub use self::{
     rules::{ChannelRules, Markup, Unit},
-    said::{Said, document},
-    split::{Part, Parts, append_buttons, render_parts},
+    said::{Said, document, show},
+    split::{Part, Parts, append_attachments, append_buttons, render_parts},
     tree::{
         Block, Column, Document, Emoji, List, MAX_DEPTH, Mention, Mentioned, Piece, Platform, Span, Style, Table, Time,
     },

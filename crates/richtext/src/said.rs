@@ -2,9 +2,13 @@
 
 use std::borrow::Cow;
 
-use frontdesk_model::Content;
+use frontdesk_model::{Content, Decoded};
 
-use crate::{read, tree::Document, write};
+use crate::{
+    read,
+    tree::Document,
+    write::{self, HtmlRules},
+};
 
 /// What was said, in both forms that programs ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +26,13 @@ pub fn document(content: &Content) -> Document {
         Content::Text(text) => read::plain(text),
         Content::Markdown(markdown) => read::markdown(markdown),
     }
+}
+
+/// Shows what was read: as Markdown, as HTML of a few elements, and as plain text where the platform does not send that itself.
+pub fn show(decoded: &mut Decoded, document: &Document) {
+    decoded.markdown = Some(write::markdown(document).text);
+    decoded.html = Some(write::html(document, HtmlRules::CANONICAL).text);
+    decoded.text.get_or_insert_with(|| write::plain(document).text);
 }
 
 /// Whether a text is the same in every form: one line of words, without a sign that would mean something in Markdown, and

@@ -79,6 +79,15 @@ pub fn append_buttons<'a>(document: &mut Document, labels: impl IntoIterator<Ite
     }
 }
 
+/// Files for a message that cannot carry them: a link to each, at the end. The caller notes [`Loss::Attachments`].
+pub fn append_attachments<'a>(document: &mut Document, files: impl IntoIterator<Item = (Option<&'a str>, &'a str)>) {
+    for (name, url) in files {
+        let span = Span::text(name.filter(|name| !name.trim().is_empty()).unwrap_or(url));
+        let span = if links::harmless(url).is_some() { span.linked(url) } else { span };
+        document.blocks.push(Block::Paragraph(vec![span]));
+    }
+}
+
 impl Parts {
     fn push(&mut self, rendering: Rendering) {
         self.degraded.extend(&rendering.degraded);

@@ -56,6 +56,16 @@ impl Failure {
         }
     }
 
+    /// The same, with the stable name of what went wrong.
+    #[must_use]
+    pub(super) fn called(self, slug: &str) -> Self {
+        match self {
+            Self::Failed(words) => Self::Failed(Words { slug: Some(slug.to_owned()), ..words }),
+            Self::Wrong(words) => Self::Wrong(Words { slug: Some(slug.to_owned()), ..words }),
+            other => other,
+        }
+    }
+
     /// The API's name for it.
     #[must_use]
     pub fn slug(&self) -> Option<&str> {

@@ -1,6 +1,6 @@
 //! The commands beside `run` and `check`. Most of them ask a running daemon, over the socket in its store's folder, for what
 //! the API answers to an administrator; `init` writes a first configuration; `backup`, and `store check` where no daemon runs, read the
-//! store's file themselves.
+//! store's file themselves; `decode` and `render` need neither.
 //!
 //! The way of a command: `place` finds the socket, `daemon` speaks HTTP over it, the command's own file turns the answer
 //! into `table` and words, and `screen` prints it. With `--json` the API's own JSON is printed instead. Everything that
@@ -16,6 +16,7 @@ pub mod dead_letters;
 mod failure;
 mod forms;
 pub mod init;
+pub mod insight;
 mod pages;
 mod place;
 pub mod resume;

@@ -32,6 +32,8 @@ pub struct Rendering {
 /// What of a text a channel could not show as it was meant. The names are stable: they are told to whoever wrote the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Loss {
+    /// A file that goes along: a link to it.
+    Attachments,
     /// Buttons: a numbered list.
     Buttons,
     /// A platform's own picture: the sign or the name that it stands for.
@@ -63,6 +65,7 @@ impl Loss {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Attachments => "attachments",
             Self::Buttons => "buttons",
             Self::Emoji => "emoji",
             Self::Footnotes => "footnotes",

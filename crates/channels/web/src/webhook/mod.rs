@@ -13,7 +13,7 @@
 //!
 //! In reading order: [`config`] (settings, and what can be wrong with them), [`inbound`] (who may, then the answer), [`wire`]
 //! (both bodies, over the reader in [`json`]), [`outbound`], [`signature`], [`refusal`] (every error that a sender can get),
-//! [`document`] (the route, described).
+//! [`document`] (the route, described), [`insight`] (what `frontdesk decode` and `render` show).
 //!
 //! [Standard Webhooks]: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 
@@ -21,6 +21,7 @@ mod capabilities;
 mod config;
 mod document;
 mod inbound;
+mod insight;
 mod json;
 mod outbound;
 mod refusal;
@@ -37,6 +38,7 @@ use frontdesk_model::{
 
 pub use self::{
     config::WebhookKind,
+    insight::WebhookInsight,
     refusal::Refusal,
     wire::{Arrived, decode},
 };

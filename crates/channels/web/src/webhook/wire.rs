@@ -9,8 +9,8 @@
 //! has no element for is told to whoever wrote the message ([`degraded`]).
 
 use frontdesk_model::{
-    Content, Envelope, ExternalId, FrozenPart, HttpProblem, Identity, Outgoing, Sender, ThreadId, Timestamp, Trust,
-    UniqueWithin,
+    Content, Envelope, ExternalId, FrozenPart, HttpProblem, Identity, MessageId, Outgoing, Sender, ThreadId, Timestamp,
+    Trust, UniqueWithin,
 };
 use frontdesk_richtext::{Document, HtmlRules, Rendering, Said, document, write};
 use serde_json::json;
@@ -249,29 +249,54 @@ fn unknown(path: &str, name: &str, known: &[&str]) -> HttpProblem {
     Refusal::UnknownField.because(format!("`{path}{shown}` is not known: {mend}"))
 }
 
+/// What is delivered; what is not known when one only looks is null.
+pub(super) struct Delivered<'a> {
+    pub(super) id: Option<MessageId>,
+    pub(super) timestamp: Option<Timestamp>,
+    pub(super) thread: Option<&'a ThreadId>,
+    pub(super) to: Option<&'a str>,
+    pub(super) text: &'a str,
+    pub(super) markdown: &'a str,
+    pub(super) html: &'a str,
+    pub(super) reply_to: Option<&'a str>,
+}
+
 /// The body that is delivered, the same on every attempt.
 pub(super) fn encode(outgoing: &Outgoing) -> FrozenPart {
     let message = &outgoing.message;
     let document = document(&message.content);
     let Said { text, markdown } = Said::of_document(&message.content, &document);
     let identities = outgoing.to.iter().flat_map(|contact| &contact.identities);
-    let to = identities.filter(|identity| identity.kind == KIND).map(|identity| &identity.value).next();
-    FrozenPart(json!({
+    FrozenPart(body(&Delivered {
+        id: Some(message.id),
+        timestamp: Some(message.received_at),
+        thread: Some(&outgoing.thread),
+        to: identities.filter(|identity| identity.kind == KIND).map(|identity| identity.value.as_str()).next(),
+        text: &text,
+        markdown: &markdown,
+        html: &html(&document).text,
+        reply_to: outgoing.reply_to_external.as_ref().map(ExternalId::as_str),
+    }))
+}
+
+/// The body as JSON.
+pub(super) fn body(of: &Delivered<'_>) -> serde_json::Value {
+    json!({
         "type": "message.created",
-        "id": message.id,
-        "timestamp": message.received_at,
+        "id": of.id,
+        "timestamp": of.timestamp,
         "data": {
-            "thread": outgoing.thread,
-            "to": to.map(|id| json!({ "id": id })),
+            "thread": of.thread,
+            "to": of.to.map(|id| json!({ "id": id })),
             "message": {
-                "id": message.id,
-                "text": text,
-                "markdown": markdown,
-                "html": html(&document).text,
-                "reply_to": outgoing.reply_to_external,
+                "id": of.id,
+                "text": of.text,
+                "markdown": of.markdown,
+                "html": of.html,
+                "reply_to": of.reply_to,
             },
         },
-    }))
+    })
 }
 
 /// What `html` cannot show as it was written.
@@ -279,6 +304,7 @@ pub(super) fn degraded(content: &Content) -> Vec<&'static str> {
     html(&document(content)).degraded.names().collect()
 }
 
-fn html(document: &Document) -> Rendering {
+/// What is delivered as HTML.
+pub(super) fn html(document: &Document) -> Rendering {
     write::html(document, HtmlRules::RICH)
 }

@@ -1,0 +1,99 @@
+//! A look into the channel: what a body means, and the body of an answer.
+
+use frontdesk_model::{Decoded, DecodedSender, DecodedThread, Envelope, Insight, Raw, Rendered, Unreadable, Wanted};
+use frontdesk_richtext::{Loss, Said, append_attachments, append_buttons, document, show, write};
+use serde_json::{Map, Value, json};
+
+use super::{
+    KIND,
+    refusal::Refusal,
+    wire::{self, Arrived, Delivered},
+};
+
+/// What the kind `webhook` makes of bodies and answers.
+#[derive(Debug, Clone, Copy)]
+pub struct WebhookInsight;
+
+impl Insight for WebhookInsight {
+    fn name(&self) -> &'static str {
+        KIND
+    }
+
+    fn decode(&self, raw: &Raw) -> Result<Decoded, Unreadable> {
+        let body = raw.bytes();
+        match wire::decode(&body, Arrived::default()) {
+            Ok(envelope) => Ok(decoded(&envelope)),
+            // A header may name it; here there are none.
+            Err(problem) if problem.slug == Refusal::MissingId.slug() => {
+                let named = Arrived { webhook_id: Some("a"), idempotency_key: None };
+                let envelope = wire::decode(&body, named).map_err(unreadable)?;
+                let warning = "the body names no `id`: the header webhook-id or Idempotency-Key must";
+                Ok(Decoded { message_id: None, warnings: vec![warning.into()], ..decoded(&envelope) })
+            }
+            Err(problem) => Err(unreadable(problem)),
+        }
+    }
+
+    fn render(&self, wanted: &Wanted) -> Rendered {
+        let mut document = document(&wanted.content);
+        let mut lost = Vec::new();
+        let Said { mut text, mut markdown } = Said::of_document(&wanted.content, &document);
+        if !wanted.attachments.is_empty() {
+            append_attachments(
+                &mut document,
+                wanted.attachments.iter().map(|file| (file.name.as_deref(), file.url.as_str())),
+            );
+            lost.push(Loss::Attachments);
+        }
+        if !wanted.buttons.is_empty() {
+            append_buttons(&mut document, wanted.buttons.iter().map(|button| button.label.as_str()));
+            lost.push(Loss::Buttons);
+        }
+        if !lost.is_empty() {
+            text = write::plain(&document).text.into();
+            markdown = write::markdown(&document).text.into();
+        }
+        let html = wire::html(&document);
+        let mut degraded = html.degraded;
+        lost.into_iter().for_each(|loss| degraded.note(loss));
+        let body = wire::body(&Delivered {
+            id: None,
+            timestamp: None,
+            thread: None,
+            to: None,
+            text: &text,
+            markdown: &markdown,
+            html: &html.text,
+            reply_to: wanted.reply_to.as_deref(),
+        });
+        Rendered { requests: vec![json!({ "body": body })], degraded: degraded.names().collect() }
+    }
+}
+
+fn unreadable(problem: frontdesk_model::HttpProblem) -> Unreadable {
+    Unreadable::new(problem.slug, problem.detail)
+}
+
+fn decoded(envelope: &Envelope) -> Decoded {
+    let mut native = Map::new();
+    native.insert("thread".into(), Value::from(envelope.thread.as_str()));
+    let sender = &envelope.sender;
+    let mut decoded = Decoded {
+        auto_generated: envelope.auto_generated,
+        conversation: Some(DecodedThread { key: envelope.thread.as_str().to_owned(), native }),
+        message_id: Some(envelope.external_id.as_str().to_owned()),
+        sender: Some(DecodedSender {
+            id: Some(sender.identity.value.clone()),
+            address: sender.also.first().map(|identity| identity.value.clone()),
+            name: sender.name.clone(),
+            is_bot: false,
+        }),
+        sent_at: envelope.sent_at,
+        subject: envelope.subject.clone(),
+        ..Decoded::new(KIND, "message.created")
+    };
+    let said = Said::by_a_stranger(&envelope.content);
+    decoded.text = Some(said.text.into_owned());
+    show(&mut decoded, &document(&envelope.content));
+    decoded
+}
