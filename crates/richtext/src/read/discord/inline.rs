@@ -172,7 +172,8 @@ impl Sink<'_> {
         Some(length)
     }
 
-    /// `<https://…>`, `<@1>`, `<@!1>`, `<@&1>`, `<#1>`, `</name:1>`, `<:name:1>`, `<a:name:1>`, `<t:1:f>`.
+    /// `<https://…>`, `<a@b.example>`, `<+123>`, `<@1>`, `<@!1>`, `<@&1>`, `<#1>`, `</name:1>`, `<:name:1>`, `<a:name:1>`, `<t:1:f>`,
+    /// `<id:guide>` (<https://discord.com/developers/docs/reference#message-formatting>).
     fn in_angles(&mut self, rest: &str, state: &State) -> Option<usize> {
         let end =
             rest.bytes().take(2_100).skip(1).position(|byte| matches!(byte, b'>' | b'<' | b'\n')).map(|end| end + 1)?;
@@ -187,6 +188,11 @@ impl Sink<'_> {
             self.span(Piece::Text(inside.to_owned()), &linked);
             return Some(length);
         }
+        if let Some((label, address)) = reachable(inside).filter(|_| state.link.is_none()) {
+            let linked = State { link: Some(address.into()), ..state.clone() };
+            self.span(Piece::Text(label.to_owned()), &linked);
+            return Some(length);
+        }
         let piece = mention(inside)
             .map(|mut mention| {
                 if let Some(known) = (self.name)(&mention) {
@@ -195,7 +201,8 @@ impl Sink<'_> {
                 Piece::Mention(mention)
             })
             .or_else(|| emoji(inside).map(Piece::Emoji))
-            .or_else(|| time(inside).map(Piece::Time))?;
+            .or_else(|| time(inside).map(Piece::Time))
+            .or_else(|| navigation(inside).map(|name| Piece::Text(name.to_owned())))?;
         self.span(piece, state);
         Some(length)
     }
@@ -410,6 +417,31 @@ fn target(from: &str) -> Option<(&str, usize)> {
     }
     let rest = rest.strip_prefix(')')?;
     (!address.is_empty()).then_some((address, from.len() - rest.len()))
+}
+
+/// Somebody to write to or to call: what is seen, and the address.
+fn reachable(inside: &str) -> Option<(&str, String)> {
+    let mail = inside.strip_prefix("mailto:").unwrap_or(inside);
+    let is_mail = links::find(mail).next().is_some_and(|found| found.prefix == "mailto:" && found.text == mail);
+    if is_mail {
+        return Some((mail, format!("mailto:{mail}")));
+    }
+    let number = inside.strip_prefix("tel:").unwrap_or(inside);
+    let digits = number.strip_prefix('+')?;
+    let good = (3..=20).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit());
+    good.then(|| (number, format!("tel:{number}")))
+}
+
+/// A place of every server, by the name that its client shows.
+fn navigation(inside: &str) -> Option<&'static str> {
+    let place = inside.strip_prefix("id:")?;
+    Some(match place.split(':').next()? {
+        "guide" => "Server Guide",
+        "browse" => "Browse Channels",
+        "customize" => "Channels & Roles",
+        "linked-roles" => "Linked Roles",
+        _ => return None,
+    })
 }
 
 fn mention(inside: &str) -> Option<Mention> {
