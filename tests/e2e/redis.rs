@@ -310,3 +310,27 @@ async fn under_a_supervisor_a_redis_that_is_not_there_yet_is_waited_for() {
     daemon.ready().await.unwrap();
     world.say("t", "1", "hello").await;
 }
+
+/// Beside its daemons and without any, what a Redis holds can be looked through.
+#[tokio::test]
+async fn a_redis_is_checked_with_and_without_a_daemon() {
+    let server = Server::start(ALWAYS);
+    let world = on(&server, World::that_echoes().await);
+    world.site.write().unwrap();
+    let nothing = world.cli(&["store", "check"]).await.refused(1);
+    assert!(nothing.contains("no Frontdesk has kept anything in redis://127.0.0.1"), "{nothing}");
+    let mut daemon = world.start().await;
+    let id = world.say("t", "1", "hello").await;
+    world.settled(&id, "sent").await;
+    let fine = world.cli(&["store", "check"]).await.fine();
+    assert!(fine.contains("all is well: 1 conversations and 3 events were looked at"), "{fine}");
+    daemon.terminate().unwrap();
+    assert!(daemon.ended(Duration::from_secs(30)).await.unwrap().success());
+    let fine = world.cli(&["store", "check"]).await.fine();
+    assert!(fine.contains("all is well: 1 conversations and 3 events were looked at"), "{fine}");
+    let logs: Vec<String> = server.say(&["KEYS", "fd*l:*"]);
+    server.say::<Vec<u8>>(&["RPOP", &logs[0]]);
+    let said = world.cli(&["store", "check", "--json"]).await;
+    assert_eq!(said.status.code(), Some(1), "{said:?}");
+    assert!(said.out.contains("event 3 is missing") && said.out.contains(&id), "{said:?}");
+}

@@ -250,15 +250,7 @@ async fn open_store(config: &Config, clock: &Arc<dyn Clock>, environment: &Envir
         }
         Backend::Redis(redis) => {
             let own = OwnFolder::take(folder)?;
-            let options = RedisOptions {
-                url: redis.url.expose().clone(),
-                user: redis.user.clone(),
-                password: redis.password.clone(),
-                ca: redis.ca.clone(),
-                prefix: redis.prefix.clone(),
-                durability: config.store.durability,
-                ..RedisOptions::default()
-            };
+            let options = redis.options(config.store.durability);
             let store: Arc<dyn Store> = Arc::new(open_redis(options, clock, environment).await?);
             let keys = SharedKeys::of(&*store).await.context("the store's master key cannot be read")?;
             Ok(Opened { store, key_source: keys::Source::Shared(keys), _folder: Some(own) })

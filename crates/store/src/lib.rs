@@ -7,5 +7,5 @@ mod check;
 mod redis;
 mod sqlite;
 
-pub use redis::{Place, RedisOpenError, RedisOptions, RedisStore, TimeSource};
+pub use redis::{Place, RedisOpenError, RedisOptions, RedisStore, RedisView, TimeSource};
 pub use sqlite::{BackupError, Copied, Durability, OpenError, SqliteFile, SqliteOptions, SqliteStore, backup};

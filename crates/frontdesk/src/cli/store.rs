@@ -1,11 +1,11 @@
 //! `frontdesk store check`: whether what the store holds fits together.
 //!
-//! A running daemon is asked, as it knows its claims too. Without one the store's file is opened here, only to be read.
+//! A running daemon is asked, as it knows its claims too. Without one the store is opened here, only to be read.
 
-use std::io::IsTerminal as _;
+use std::{io::IsTerminal as _, sync::Arc};
 
 use frontdesk_model::{Checked, Flaw, Look};
-use frontdesk_store::SqliteFile;
+use frontdesk_store::{Durability, RedisView, SqliteFile};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -17,6 +17,7 @@ use super::{
     table::{Cell, Table},
     words,
 };
+use crate::{clock::SystemClock, config::Backend};
 
 /// So many rows are looked at between two words about how far it is.
 const ROWS: usize = 2000;
@@ -35,7 +36,7 @@ enum Command {
     /// Look for what does not fit together in the store
     ///
     /// Every log is read from beginning to end, and everything that leads somewhere is followed. It changes nothing and may be called
-    /// while the daemon runs, which is asked then; without one the file is read. Ends with 0 when all is well, with 1 when something is
+    /// while the daemon runs, which is asked then; without one the store itself is read, SQLite's file or the Redis. Ends with 0 when all is well, with 1 when something is
     /// found.
     Check,
 }
@@ -70,7 +71,7 @@ impl From<Flaw> for Found {
 /// Who answers.
 enum Source {
     Daemon(Daemon),
-    File(SqliteFile),
+    Store(Box<dyn Checked>),
 }
 
 impl Source {
@@ -80,12 +81,20 @@ impl Source {
             return Ok(Self::Daemon(daemon));
         }
         let stores = place::stores(call.config.as_deref(), &call.environment)?;
-        let store = place::kept_in_a_file(&stores).ok_or_else(|| {
-            Failure::failed("no daemon runs, and the configuration names a Redis, which is not checked by this program")
-                .mend("stores in SQLite are checked")
-        })?;
-        let file = SqliteFile::open(&store.folder).map_err(|error| Failure::failed(error.to_string()))?;
-        Ok(Self::File(file))
+        let failed = |error: &dyn std::fmt::Display| Failure::failed(error.to_string());
+        if let Some(store) = place::kept_in_a_file(&stores) {
+            let file = SqliteFile::open(&store.folder).map_err(|error| failed(&error))?;
+            return Ok(Self::Store(Box::new(file)));
+        }
+        let redis = stores.iter().find_map(|store| match &store.backend {
+            Backend::Redis(redis) => Some(redis),
+            Backend::Sqlite => None,
+        });
+        let redis = redis.ok_or_else(|| Failure::failed("the configuration names no store"))?;
+        // What may be lost with its server is no matter of who only looks.
+        let options = redis.options(Durability::Relaxed);
+        let view = RedisView::open(options, Arc::new(SystemClock)).await.map_err(|error| failed(&error))?;
+        Ok(Self::Store(Box::new(view)))
     }
 
     async fn step(&self, resume: Option<String>) -> Result<Step, Failure> {
@@ -94,8 +103,8 @@ impl Source {
                 let query = resume.map(|page| format!("?page={}", piece(&page))).unwrap_or_default();
                 daemon.read(&Ask::get(format!("/v1/store/check{query}"))).await
             }
-            Self::File(file) => {
-                let looked = file.check(Look { rows: ROWS, resume }).await;
+            Self::Store(store) => {
+                let looked = store.check(Look { rows: ROWS, resume }).await;
                 let looked = looked.map_err(|error| Failure::failed(error.to_string()))?;
                 Ok(Step {
                     data: looked.flaws.into_iter().map(Found::from).collect(),

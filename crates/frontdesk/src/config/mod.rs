@@ -31,7 +31,7 @@ use std::{
 use frontdesk_engine::Protocol;
 use frontdesk_http::{Network, TokenGrant};
 use frontdesk_model::{ChannelConfig, ChannelName, Kind, KindName, Secret, Settings};
-use frontdesk_store::Durability;
+use frontdesk_store::{Durability, RedisOptions};
 use url::Url;
 
 use self::{checker::Checker, finding::shown_name, source::Content};
@@ -116,6 +116,22 @@ pub struct Redis {
     pub ca: Option<PathBuf>,
     /// What every key begins with.
     pub prefix: String,
+}
+
+impl Redis {
+    /// How a store in it is opened.
+    #[must_use]
+    pub fn options(&self, durability: Durability) -> RedisOptions {
+        RedisOptions {
+            url: self.url.expose().clone(),
+            user: self.user.clone(),
+            password: self.password.clone(),
+            ca: self.ca.clone(),
+            prefix: self.prefix.clone(),
+            durability,
+            ..RedisOptions::default()
+        }
+    }
 }
 
 /// The one agent endpoint.

@@ -11,8 +11,8 @@ use super::{
     },
 };
 
-const MESSAGE: i64 = 16;
-const WAITS: i64 = 32;
+pub(super) const MESSAGE: i64 = 16;
+pub(super) const WAITS: i64 = 32;
 
 /// A call to a script on its way: keys, and what is asked, by name.
 pub(super) struct Ask {

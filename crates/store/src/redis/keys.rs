@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 /// Redis keeps a hash of up to 128 entries flat (`hash-max-listpack-entries`): so many buckets hold 8 million messages so.
 pub(super) const MESSAGE_BUCKETS: u16 = 1024;
 /// And so many a million threads.
-const THREAD_BUCKETS: u16 = 128;
+pub(super) const THREAD_BUCKETS: u16 = 128;
 
 /// A partition's keys: all of one shard lie in one slot. Contacts and callers' requests have shards of their own by their
 /// own hash, under the same numbers.
@@ -62,6 +62,14 @@ impl From<ConversationId> for Shard {
     fn from(id: ConversationId) -> Self {
         id.partition().into()
     }
+}
+
+/// What lies in buckets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Buckets {
+    Threads,
+    Messages,
+    Known,
 }
 
 /// Makes the names.
@@ -175,6 +183,16 @@ impl Names {
         let end = from.saturating_add(count).min(MESSAGE_BUCKETS);
         let names = (from..end.max(from + 1)).map(|bucket| self.of(shard, &format!("u:{bucket}"))).collect();
         (names, Some(end).filter(|end| *end < MESSAGE_BUCKETS))
+    }
+
+    /// The keys of one sort of buckets, from this one on.
+    pub(super) fn buckets(&self, shard: Shard, sort: Buckets, from: u16) -> Vec<String> {
+        let (kind, count) = match sort {
+            Buckets::Threads => ('h', THREAD_BUCKETS),
+            Buckets::Messages => ('m', MESSAGE_BUCKETS),
+            Buckets::Known => ('u', MESSAGE_BUCKETS),
+        };
+        (from..count).map(|bucket| self.of(shard, &format!("{kind}:{bucket}"))).collect()
     }
 
     /// Which contacts are being erased, and how far.

@@ -22,8 +22,8 @@ use super::{
 
 /// Reading needs no memory and is carried out when there is none.
 macro_rules! reading {
-    ($file:literal) => {
-        Script::new(concat!("#!lua flags=no-writes\n", include_str!(concat!("scripts/", $file))))
+    ($($file:literal),*) => {
+        Script::new(concat!("#!lua flags=no-writes\n", $(include_str!(concat!("scripts/", $file))),*))
     };
 }
 pub(super) use reading;
@@ -227,7 +227,7 @@ impl Core {
     }
 
     /// Conversations as they are stored.
-    async fn stored_conversations(
+    pub(super) async fn stored_conversations(
         &self,
         ids: &[ConversationId],
     ) -> Result<HashMap<ConversationId, Vec<u8>>, StoreError> {

@@ -40,6 +40,7 @@
 //! (`appendfsync everysec`) and 1,700 (`always`). Measured by `examples/redis_figures.rs` on Redis 7.0.
 //!
 
+mod check;
 mod claims;
 mod company;
 mod contacts;
@@ -79,6 +80,7 @@ use self::{
     link::Link,
     pack::Unreadable,
     room::{Memory, Space},
+    start::{Absent, Started},
 };
 use crate::Durability;
 
@@ -175,19 +177,9 @@ impl RedisStore {
     /// # Errors
     /// See [`RedisOpenError`].
     pub async fn open(options: RedisOptions, clock: Arc<dyn Clock>) -> Result<Self, RedisOpenError> {
-        let started = start::start(&options).await?;
-        let core = Arc::new(Core {
-            link: Arc::new(started.link),
-            names: started.names,
-            clock,
-            time: options.time,
-            feed_length: i64::from(options.feed.max(1)),
-            store_id: started.description.store_id.clone(),
-            space: Space::new(),
-            claims: Made::new(),
-            threads: Threads::default(),
-            tidying: TaskTracker::new(),
-        });
+        let started = start::start(&options, Absent::Make).await?;
+        let description = started.description.clone();
+        let core = Arc::new(Core::new(started, &options, clock));
         core.look_at_memory().await;
         let watched = Arc::downgrade(&core);
         let watch = tokio::spawn(async move {
@@ -204,7 +196,7 @@ impl RedisStore {
                 }
             }
         });
-        Ok(Self { core, description: started.description, open: RwLock::new(true), watch: watch.abort_handle() })
+        Ok(Self { core, description, open: RwLock::new(true), watch: watch.abort_handle() })
     }
 
     async fn call<T>(&self, call: impl AsyncFnOnce(&Core) -> Result<T, StoreError>) -> Result<T, StoreError> {
@@ -223,7 +215,43 @@ fn closed() -> StoreError {
     StoreError::Unavailable("the store is closed".into())
 }
 
+/// A store in a Redis, only to be looked at: beside the daemons that share it, or without any.
+pub struct RedisView(Core);
+
+impl RedisView {
+    /// Connects to a store that is there.
+    ///
+    /// # Errors
+    /// See [`RedisOpenError`].
+    pub async fn open(options: RedisOptions, clock: Arc<dyn Clock>) -> Result<Self, RedisOpenError> {
+        let started = start::start(&options, Absent::Refuse).await?;
+        Ok(Self(Core::new(started, &options, clock)))
+    }
+}
+
+#[async_trait]
+impl Checked for RedisView {
+    async fn check(&self, look: Look) -> Result<Looked, StoreError> {
+        self.0.check(look).await
+    }
+}
+
 impl Core {
+    fn new(started: Started, options: &RedisOptions, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            link: Arc::new(started.link),
+            names: started.names,
+            clock,
+            time: options.time,
+            feed_length: i64::from(options.feed.max(1)),
+            store_id: started.description.store_id,
+            space: Space::new(),
+            claims: Made::new(),
+            threads: Threads::default(),
+            tidying: TaskTracker::new(),
+        }
+    }
+
     fn say_time(&self, ask: &mut Ask) {
         if self.time == TimeSource::Clock {
             ask.say("now").number(self.clock.now().as_millis());
@@ -441,6 +469,10 @@ impl Store for RedisStore {
 
     fn keeping(&self) -> &dyn Keeping {
         self
+    }
+
+    fn checked(&self) -> Option<&dyn Checked> {
+        Some(self)
     }
 
     fn room(&self) -> Room {

@@ -95,6 +95,11 @@ pub enum RedisOpenError {
     /// `strict` was asked for and the server is not.
     #[error("[store] durability = \"strict\" is more than {0} does: {1}\nor set durability = \"relaxed\"")]
     NotDurable(Place, String),
+    /// There is nothing of ours.
+    #[error(
+        "no Frontdesk has kept anything in {0} yet, under keys that begin with {1}; correct url or prefix in [store]"
+    )]
+    Absent(Place, String),
     /// Written by a later version.
     #[error(
         "what is stored in {0} was written by a newer Frontdesk (format {1}); this one knows format {FORMAT}; use the newer program"
@@ -122,7 +127,16 @@ pub(super) struct Started {
     pub(super) description: StoreDescription,
 }
 
-pub(super) async fn start(options: &RedisOptions) -> Result<Started, RedisOpenError> {
+/// What is done where no store is yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Absent {
+    /// One is made.
+    Make,
+    /// That is an error.
+    Refuse,
+}
+
+pub(super) async fn start(options: &RedisOptions, absent: Absent) -> Result<Started, RedisOpenError> {
     let fine = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
     if !(1..=32).contains(&options.prefix.len()) || !options.prefix.bytes().all(fine) {
         return Err(RedisOpenError::Prefix(options.prefix.clone()));
@@ -164,7 +178,7 @@ pub(super) async fn start(options: &RedisOptions) -> Result<Started, RedisOpenEr
     if options.durability == Durability::Strict && !settings.iter().all(Settings::is_strict) {
         return Err(RedisOpenError::NotDurable(place, mend()));
     }
-    let store_id = store_id(&link, &names, &place).await?;
+    let store_id = store_id(&link, &names, &place, absent).await?;
     let kind = if is_cluster { "Redis Cluster of" } else { "Redis at" };
     let durability = match options.durability {
         Durability::Strict => "strict",
@@ -247,7 +261,7 @@ async fn cluster(
 }
 
 /// Every command that is called, here or in a script. `K` stands for a key.
-const COMMANDS: [&[&str]; 32] = [
+const COMMANDS: [&[&str]; 33] = [
     &["time"],
     &["info"],
     &["eval", "return 1", "1", "K"],
@@ -278,6 +292,7 @@ const COMMANDS: [&[&str]; 32] = [
     &["zrange", "K", "0", "1"],
     &["zrangebylex", "K", "-", "+"],
     &["zrevrangebylex", "K", "+", "-"],
+    &["zscan", "K", "0"],
     &["zrem", "K", "v"],
     &["zscore", "K", "v"],
 ];
@@ -343,14 +358,17 @@ async fn settings(link: &Link, place: &Place) -> Result<Vec<Settings>, RedisOpen
     Ok(servers.iter().enumerate().map(|(place, info)| Settings::read(info, of(place))).collect())
 }
 
-/// What the store is called, and whether it is in a form that we know. A new one is named now.
-async fn store_id(link: &Link, names: &Names, place: &Place) -> Result<String, RedisOpenError> {
+/// What the store is called, and whether it is in a form that we know. A new one is named now, if one may be made.
+async fn store_id(link: &Link, names: &Names, place: &Place, absent: Absent) -> Result<String, RedisOpenError> {
     let failed = |error: StoreError| RedisOpenError::Other(place.clone(), error.to_string());
     let shard = Shard::of_byte(0);
     let mut get = redis::cmd("HMGET");
     get.arg(names.store()).arg("id").arg("format");
     let mut found = link.ask_one(Purpose::Verb, shard, get.clone()).await.map_err(failed)?;
     if matches!(&found, Value::Array(values) if values.contains(&Value::Nil)) {
+        if absent == Absent::Refuse {
+            return Err(RedisOpenError::Absent(place.clone(), names.pattern()));
+        }
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|error| RedisOpenError::Other(place.clone(), error.to_string()))?;
         let id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();

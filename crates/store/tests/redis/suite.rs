@@ -10,6 +10,7 @@ mod one_server {
     frontdesk_testkit::store_suite!(open);
     frontdesk_testkit::company_suite!(open);
     frontdesk_testkit::keeping_suite!(open);
+    frontdesk_testkit::checking_suite!(open);
 }
 
 mod three_masters {
@@ -22,4 +23,5 @@ mod three_masters {
     frontdesk_testkit::store_suite!(open);
     frontdesk_testkit::company_suite!(open);
     frontdesk_testkit::keeping_suite!(open);
+    frontdesk_testkit::checking_suite!(open);
 }
