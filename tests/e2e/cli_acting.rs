@@ -40,6 +40,23 @@ async fn what_is_sent_goes_out_in_the_operators_name_and_the_desk_has_the_conver
 }
 
 #[tokio::test]
+async fn what_the_channel_cannot_show_is_told_to_who_wrote_it_and_harms_nobody() {
+    let world = World::of(FarEnd::start(|_| Reply::status(204)).await, FarEnd::start(takes).await);
+    let _daemon = world.start().await;
+    let id = world.say("t", "1", "hello").await;
+    let arguments = ["send", &id, "--markdown", "-", "--json"];
+    let said = run_with(world.site.folder(), &arguments, "It [ships](javascript:x) <b>**today**</b>.\n").await.json();
+    assert_eq!(said["messages"][0]["degraded"], json!(["links"]));
+    let delivered: Value = serde_json::from_slice(&world.shop.wait_for(1).await[0].body).unwrap();
+    let message = &delivered["data"]["message"];
+    assert_eq!(message["html"], "<p>It ships &lt;b&gt;<b>today</b>&lt;/b&gt;.</p>");
+    assert_eq!(message["text"], "It ships <b>today</b>.");
+    let arguments = ["send", &id, "--markdown", "-", "--private", "--json"];
+    let note = run_with(world.site.folder(), &arguments, "It [ships](javascript:x).\n").await.json();
+    assert_eq!(note["messages"][0]["degraded"], json!([]), "a note is shown by no channel");
+}
+
+#[tokio::test]
 async fn a_note_is_no_message_and_changes_nothing() {
     let world = World::that_echoes().await;
     let _daemon = world.start().await;

@@ -218,7 +218,7 @@ pub(crate) fn text_of_event(request: &Received) -> String {
 /// What came out at the far end.
 pub(crate) fn text_of_delivery(request: &Received) -> String {
     let message = &event(request)["data"]["message"];
-    message["text"].as_str().or(message["markdown"].as_str()).unwrap().to_owned()
+    message["text"].as_str().unwrap().to_owned()
 }
 
 /// Which thread a delivery is for.
