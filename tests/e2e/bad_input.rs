@@ -49,7 +49,7 @@ async fn t29_malformed_deep_and_shapeless_bodies_are_refused() {
         json!({ "id": "1", "from": { "id": "u" }, "text": "a", "markdown": "b" }),
         json!({ "id": "1", "from": { "id": "u" }, "text": "a", "txet": "typing error" }),
         json!({ "id": 1, "from": { "id": "u" }, "text": "a" }),
-        json!({ "id": "1", "from": { "id": "u" }, "text": "a", "attachments": [{ "url": "https://example.com/" }] }),
+        json!({ "id": "1", "from": { "id": "u" }, "text": "a", "attachments": [{ "url": "file:///etc/passwd" }] }),
     ] {
         let answer = world.post_body(body.to_string()).await.unwrap();
         assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY, "{body}");

@@ -4,6 +4,7 @@
 
 mod agent_answers;
 mod agent_unwell;
+mod attachments;
 mod bad_input;
 mod cli;
 mod cli_acting;

@@ -133,6 +133,23 @@ pub fn store_of(root: &Path) -> io::Result<Option<String>> {
     }
 }
 
+/// How many bytes lie in a folder under this hash, if any do.
+///
+/// # Errors
+/// The machine refused.
+pub fn size_in(root: &Path, sha256: ContentHash) -> io::Result<Option<u64>> {
+    match fs::metadata(object_in(root, sha256)) {
+        Ok(found) => Ok(Some(found.len())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn object_in(root: &Path, sha256: ContentHash) -> PathBuf {
+    let [share, ..] = sha256.0;
+    root.join(OBJECTS).join(format!("{share:02x}")).join(sha256.to_string())
+}
+
 impl Files {
     /// Opens a store's folder, and makes it where there is none and the store `has_files` not yet.
     ///
@@ -237,6 +254,14 @@ impl Files {
         let file = tokio::fs::File::open(self.object(sha256)).await.map_err(missing)?;
         let size = file.metadata().await?.len();
         Ok((file, size))
+    }
+
+    /// How many bytes are here under this hash, if any are.
+    ///
+    /// # Errors
+    /// The machine refused.
+    pub async fn size(&self, sha256: ContentHash) -> Result<Option<u64>, FilesError> {
+        self.blocking(move |files| Ok(size_in(&files.root, sha256)?)).await
     }
 
     /// Whether bytes are here as they should be: so many, and these.
@@ -447,8 +472,7 @@ impl Files {
     }
 
     fn object(&self, sha256: ContentHash) -> PathBuf {
-        let [share, ..] = sha256.0;
-        self.root.join(OBJECTS).join(format!("{share:02x}")).join(sha256.to_string())
+        object_in(&self.root, sha256)
     }
 
     fn references(&self, sha256: ContentHash) -> PathBuf {
@@ -532,6 +556,12 @@ impl Incoming {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// How many there may be.
+    #[must_use]
+    pub fn max_bytes(&self) -> u64 {
+        self.max_bytes
     }
 
     /// What they are.

@@ -14,7 +14,9 @@ mod name;
 mod sniff;
 
 pub use fetch::{FetchError, FetchLimits, Fetcher};
-pub use folder::{Files, FilesError, FilesOptions, Held, Incoming, OpenError, Upload, store_of};
+pub use folder::{Files, FilesError, FilesOptions, Held, Incoming, OpenError, Upload, size_in, store_of};
 pub use guard::{Exempt, is_public};
 pub use name::plain_name;
+pub use tokio::fs::File as OpenFile;
+
 pub use sniff::{is_safe_inline, media_type_of};

@@ -24,11 +24,14 @@ use std::{
 };
 
 use frontdesk_model::{
-    Claim, DeliveryStatus, Direction, Effect, Guard, Lane, MessageRecord, Owner, Progress, Take, Then, Waiting,
+    Claim, DeliveryStatus, Direction, Effect, EventBody, Guard, Lane, Message, MessageId, MessageRecord, Owner,
+    Progress, Seq, Take, Then, Timestamp, Waiting,
 };
 
 use crate::{
+    attachments::{self, Here},
     delivery::DeliveryWork,
+    desk::DeskError,
     health::{Admit, Backoff, Blow, Errand, Health, ProbeGuard, Turned},
     lane::{Gate, Lease, Lost, Offer, Settled, Work},
     measure,
@@ -89,6 +92,14 @@ struct Turn<'a> {
     errand: Errand,
 }
 
+/// What an event brings.
+struct Told<'t> {
+    message: &'t Message,
+    seq: Seq,
+    coalesced: Vec<(&'t Message, Seq)>,
+    history: &'t [MessageRecord],
+}
+
 impl AgentWork {
     pub(crate) fn new(options: &AgentOptions) -> Result<Self, String> {
         Ok(Self { options: options.clone(), endpoint: Endpoint::new(options)?, health: Health::new(BACKOFF) })
@@ -103,6 +114,11 @@ impl AgentWork {
 impl Turn<'_> {
     async fn attempt(&self) -> Result<(), Lost> {
         let claim = self.claim;
+        if let EventBody::AttachmentUpdated { message_id, .. } = claim.event.body
+            && claim.conversation.owner == Owner::Agent
+        {
+            return self.tell_of_attachment(message_id).await;
+        }
         let asks = claim.event.body.message().is_some_and(|message| message.direction == Direction::Inbound);
         if !asks || claim.conversation.owner == Owner::Desk {
             return self.lease.settle(Vec::new(), Vec::new(), Then::Advance).await.map(drop);
@@ -122,6 +138,9 @@ impl Turn<'_> {
                 return Ok(());
             }
         };
+        if let Some((message, until)) = self.young_with_attachments(&together) {
+            return self.wait_for_attachments(message, until).await;
+        }
         if let Some(batch) = together.to_fix {
             self.lease.settle(Vec::new(), vec![Effect::SetBatch(Some(batch))], Then::Keep).await?;
         }
@@ -135,6 +154,52 @@ impl Turn<'_> {
         let asked = Instant::now();
         let verdict = self.post(&together, &history, progress.attempts).await;
         trial::point("answered");
+        measure::agent_attempt(verdict.name(), asked.elapsed());
+        self.conclude(&together, progress, verdict).await
+    }
+
+    /// A message whose attachments are still on their way, and until when that is waited for.
+    fn young_with_attachments(&self, together: &Together) -> Option<(MessageId, Timestamp)> {
+        let now = self.shared.clock.now();
+        let waited_for = together.all_messages().filter(|message| message.awaits_attachments());
+        waited_for
+            .map(|message| (message.id, message.received_at.plus(attachments::AGENT_WAITS)))
+            .find(|(_, until)| *until > now)
+    }
+
+    async fn wait_for_attachments(&self, message: MessageId, until: Timestamp) -> Result<(), Lost> {
+        self.lease.release(until, Some(Waiting::Attachments(message)), self.claim.progress).await;
+        attachments::wake_if_here(self.shared, message, Lane::Agent).await;
+        Ok(())
+    }
+
+    /// An attachment came, or failed, after its message had been shown without it. A model that remembers nothing has no use for that.
+    async fn tell_of_attachment(&self, message: MessageId) -> Result<(), Lost> {
+        let found = match &self.work.endpoint {
+            Endpoint::OpenAi(_) => Ok(None),
+            Endpoint::Frontdesk(client) => {
+                self.shared.store.message(message).await.map(|found| Some((client, found?.1)))
+            }
+        };
+        let claim = self.claim;
+        let (client, record) = match found {
+            Ok(Some(found)) => found,
+            Ok(None) => return self.lease.settle(Vec::new(), Vec::new(), Then::Advance).await.map(drop),
+            Err(_) => {
+                let until = self.shared.clock.now().plus(BACKOFF.after(1));
+                self.lease.release(until, None, claim.progress).await;
+                return Ok(());
+            }
+        };
+        let together = Together::update(claim);
+        let progress = Progress { attempts: claim.progress.attempts.saturating_add(1), ..claim.progress };
+        self.lease.check().await?;
+        let asked = Instant::now();
+        let said = Told { message: &record.message, seq: record.seq, coalesced: Vec::new(), history: &[] };
+        let verdict = match self.body(&together, said, progress.attempts) {
+            Some(body) => client.post(claim.event.id, self.shared.clock.now(), body).await,
+            None => Verdict::Unreachable("the event cannot be written".into()),
+        };
         measure::agent_attempt(verdict.name(), asked.elapsed());
         self.conclude(&together, progress, verdict).await
     }
@@ -170,10 +235,12 @@ impl Turn<'_> {
     async fn post(&self, together: &Together, history: &[MessageRecord], attempt: u32) -> Verdict {
         let now = self.shared.clock.now();
         match &self.work.endpoint {
-            Endpoint::Frontdesk(client) => match self.body(together, history, attempt) {
-                Some(body) => client.post(together.last().id, now, body).await,
-                None => Verdict::Unreachable("the event cannot be written".into()),
-            },
+            Endpoint::Frontdesk(client) => {
+                match self.said(together, history).and_then(|said| self.body(together, said, attempt)) {
+                    Some(body) => client.post(together.last().id, now, body).await,
+                    None => Verdict::Unreachable("the event cannot be written".into()),
+                }
+            }
             Endpoint::OpenAi(model) => {
                 let messages: Vec<_> = together.all_messages().collect();
                 let question = Question { conversation: &self.claim.conversation, history, messages: &messages };
@@ -182,10 +249,15 @@ impl Turn<'_> {
         }
     }
 
-    fn body(&self, together: &Together, history: &[MessageRecord], attempt: u32) -> Option<Vec<u8>> {
+    fn said<'t>(&self, together: &'t Together, history: &'t [MessageRecord]) -> Option<Told<'t>> {
+        let (message, coalesced) = together.messages()?;
+        Some(Told { message, seq: together.last().seq, coalesced: coalesced.collect(), history })
+    }
+
+    fn body(&self, together: &Together, said: Told<'_>, attempt: u32) -> Option<Vec<u8>> {
         let conversation = &self.claim.conversation;
         let event = together.last();
-        let (message, coalesced) = together.messages()?;
+        let links = self.shared.links();
         let capabilities = self.shared.channel_of(&conversation.thread);
         let live = self.shared.live();
         let event = AgentEvent {
@@ -197,9 +269,14 @@ impl Turn<'_> {
                 seq: event.seq,
                 conversation: crate::ConversationView::from(conversation).at(together.version),
                 contact: self.claim.contact.as_ref().map(Into::into),
-                message: AgentEventData::message_view(message, event.seq),
-                history: history.iter().map(Into::into).collect(),
-                coalesced: coalesced.map(|(message, seq)| AgentEventData::message_view(message, seq)).collect(),
+                message: AgentEventData::message_view(said.message, said.seq).linked(&links),
+                attachment: crate::wire::FetchedView::of(&event.body),
+                history: said.history.iter().map(|record| crate::MessageView::from(record).linked(&links)).collect(),
+                coalesced: said
+                    .coalesced
+                    .iter()
+                    .map(|(message, seq)| AgentEventData::message_view(message, *seq).linked(&links))
+                    .collect(),
                 discarded: &conversation.discarded,
                 capabilities: capabilities.map(|channel| channel.connected.adapter.capabilities().into()),
                 reply_url: format!("{}/v1/conversations/{}/messages", live.options.public_url, conversation.id),
@@ -217,7 +294,13 @@ impl Turn<'_> {
             Verdict::Answered(reply) => {
                 self.turned(health.succeeded(id, now), "").await;
                 match reply.check_moments(self.shared.clock.now()) {
-                    Ok(()) => self.settle_reply(together, &reply, Answers::Through(together.last().seq)).await,
+                    // That an attachment came asks nothing: silence about it answers nothing that waits.
+                    Ok(()) if together.is_update() && reply.messages.is_empty() => {
+                        self.settle_reply(together, progress, &reply, Answers::Nothing).await
+                    }
+                    Ok(()) => {
+                        self.settle_reply(together, progress, &reply, Answers::Through(together.last().seq)).await
+                    }
                     Err(reason) => {
                         self.trouble(together, progress, format!("its answer cannot be used: {reason}"), None).await
                     }
@@ -225,7 +308,7 @@ impl Turn<'_> {
             }
             Verdict::Later => {
                 self.turned(health.succeeded(id, now), "").await;
-                self.settle_reply(together, &Reply::default(), Answers::Nothing).await
+                self.settle_reply(together, progress, &Reply::default(), Answers::Nothing).await
             }
             Verdict::Rejected(reason) => {
                 self.turned(health.succeeded(id, now), "").await;
@@ -323,19 +406,44 @@ impl Turn<'_> {
         self.lease.release(until, Some(Waiting::Agent), progress).await;
     }
 
-    async fn settle_reply(&self, together: &Together, reply: &Reply, answers: Answers) -> Result<(), Lost> {
+    /// The answer is there and what it names cannot be looked at: it is asked for again.
+    async fn wait_for_folder(&self) -> Result<(), Lost> {
+        tracing::warn!(conversation = %self.claim.conversation.id, "an answer waits for the folder of the attachments");
+        self.lease.release(self.shared.clock.now().plus(BACKOFF.after(1)), None, self.claim.progress).await;
+        Ok(())
+    }
+
+    async fn settle_reply(
+        &self,
+        together: &Together,
+        progress: Progress,
+        reply: &Reply,
+        answers: Answers,
+    ) -> Result<(), Lost> {
         let conversation = &self.claim.conversation;
         let now = self.shared.clock.now();
+        let here = match Here::find(self.shared, conversation.id, reply).await {
+            Ok(here) => here,
+            Err(error @ DeskError::Invalid(_)) => {
+                let reason = format!("its answer cannot be used: {error}");
+                return self.trouble(together, progress, reason, None).await;
+            }
+            Err(_) => return self.wait_for_folder().await,
+        };
         let rules = ReplyRules {
             ids: &self.shared.ids,
             now,
             conversation,
             fetched: self.shared.is_fetched(&conversation.thread),
+            here: &here,
         };
         let told = (!conversation.discarded.is_empty()).then_some(Effect::ClearDiscarded);
         let mut effects: Vec<Effect> = told.iter().cloned().collect();
         effects.extend(together.done());
         let accepted = rules.accepted(reply, &Voice::Agent, answers);
+        if here.refer(self.shared, &accepted).await.is_err() {
+            return self.wait_for_folder().await;
+        }
         let wants_delivery =
             crate::rules::messages_in(&accepted).iter().any(|(_, status)| *status == DeliveryStatus::Queued);
         let mut accepted_too = effects.clone();
@@ -361,7 +469,11 @@ impl Turn<'_> {
                 }
             }
             Settled::Guarded => {
-                effects.extend(rules.discarded(reply, &Voice::Agent));
+                let discarded = rules.discarded(reply, &Voice::Agent);
+                if here.refer(self.shared, &discarded).await.is_err() {
+                    return self.wait_for_folder().await;
+                }
+                effects.extend(discarded);
                 self.lease.settle(Vec::new(), effects, Then::Advance).await?;
                 tracing::info!(conversation = %conversation.id, "a reply came too late and was discarded");
             }

@@ -25,12 +25,13 @@ use std::{
 };
 
 use frontdesk_model::{
-    Claim, DeliveryStatus, Dispatch, Effect, FrozenPart, Guard, Lane, Message, Outcome, Outgoing, Part, PartState,
-    Progress, Resend, Scope, Then, Timestamp, Waiting,
+    Claim, DeliveryStatus, Dispatch, Effect, FrozenPart, Guard, Lane, Link, Message, MessageId, Outcome, Outgoing,
+    Part, PartState, Progress, Resend, Scope, Then, Timestamp, Waiting,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
+    attachments,
     health::{Admit, Backoff, Blow, Errand, Health, ProbeGuard, Turned},
     keys::jitter,
     lane::{Gate, Lease, Lost, Settled, Work},
@@ -191,6 +192,10 @@ impl Turn<'_> {
             self.park(claim, lease, FAR, claim.progress).await;
             return Ok(());
         };
+        let until = message.received_at.plus(attachments::REPLY_WAITS);
+        if message.awaits_attachments() && until > self.shared.clock.now() {
+            return self.wait_for_attachments(claim, lease, message.id, until).await;
+        }
         let mut journey = Journey {
             claim,
             message,
@@ -213,6 +218,18 @@ impl Turn<'_> {
             }
         }
         self.finish(&journey).await
+    }
+
+    async fn wait_for_attachments(
+        &self,
+        claim: &Claim,
+        lease: &Lease,
+        message: MessageId,
+        until: Timestamp,
+    ) -> Result<(), Lost> {
+        lease.release(until, Some(Waiting::Attachments(message)), claim.progress).await;
+        attachments::wake_if_here(self.shared, message, Lane::Deliver).await;
+        Ok(())
     }
 
     /// The parts, not stored yet: that happens with the first one's intent.
@@ -293,7 +310,8 @@ impl Turn<'_> {
         }
         journey.lease.check().await?;
         trial::point("intended");
-        let dispatch = Dispatch { message: journey.message.id, index: place, part: &part.frozen };
+        let links = self.links(journey.message);
+        let dispatch = Dispatch { message: journey.message.id, index: place, part: &part.frozen, links: &links };
         let sending = Instant::now();
         let outcome = journey.channel.connected.adapter.send(&dispatch).await;
         trial::point("sent");
@@ -303,6 +321,12 @@ impl Turn<'_> {
         measure::delivery_attempt(&journey.channel.connected.name, name(&outcome), sending.elapsed());
         let errand = if permit.probe.is_some() { Errand::Probe } else { Errand::Ordinary };
         self.conclude(journey, Sent { index, before, errand }, outcome).await
+    }
+
+    fn links(&self, message: &Message) -> Vec<Link> {
+        let here = message.attachments.iter().filter(|attachment| attachment.stored().is_some());
+        let links = self.shared.links();
+        here.map(|attachment| links.of(attachment.id)).collect()
     }
 
     /// The channel's leave to send. `None`: the claim was given back, to wait elsewhere.

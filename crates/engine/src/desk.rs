@@ -10,6 +10,7 @@ use frontdesk_model::{
 };
 
 use crate::{
+    attachments::{self, Here},
     feed::Feed,
     keeper, measure,
     reply::{Reply, check_snooze},
@@ -174,6 +175,10 @@ impl Desk {
         Self { shared }
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// The event that a reply token was made for, if it was made in this conversation and is not over.
     #[must_use]
     pub fn reply_token_opens(&self, token: &str, conversation: ConversationId) -> Option<EventId> {
@@ -253,6 +258,7 @@ impl Desk {
     /// There is no such contact, or the store is not there. Asked again, it goes on.
     pub async fn erase_contact(&self, id: ContactId) -> Result<Erasure, DeskError> {
         let begun = self.shared.clock.boot();
+        attachments::note_erased(&self.shared, id).await?;
         let mut step = keeper::step(&self.shared, id).await?;
         if step == Erased::NotFound {
             return Err(DeskError::NotFound("contact"));
@@ -260,7 +266,11 @@ impl Desk {
         while step == Erased::More && self.shared.clock.boot().saturating_sub(begun) < ERASE_FOR {
             step = keeper::step(&self.shared, id).await?;
         }
-        Ok(if step == Erased::More { Erasure::GoesOn } else { Erasure::Done })
+        if step == Erased::More {
+            return Ok(Erasure::GoesOn);
+        }
+        attachments::settle_erased(&self.shared).await?;
+        Ok(Erasure::Done)
     }
 
     /// Says something in a conversation. Returns once it is stored; delivery follows. A request that comes again with the
@@ -284,8 +294,10 @@ impl Desk {
             Speaker::Teammate { name } => Voice::Teammate(name.clone()),
         };
         let fetched = self.shared.is_fetched(&conversation.thread);
-        let rules = rules::ReplyRules { ids: &self.shared.ids, now, conversation: &conversation, fetched };
+        let here = Here::find(&self.shared, id, &reply).await?;
+        let rules = rules::ReplyRules { ids: &self.shared.ids, now, conversation: &conversation, fetched, here: &here };
         let effects = rules.accepted(&reply, &voice, Answers::WhatThereIs);
+        here.refer(&self.shared, &effects).await?;
         let mut guards: Vec<Guard> = reply.if_version.map(Guard::VersionIs).into_iter().collect();
         if speaker == Speaker::Agent {
             guards.push(Guard::OwnerIs(Owner::Agent));
@@ -450,7 +462,12 @@ impl Desk {
     /// No step gave this, or the store is not there.
     pub async fn check(&self, resume: Option<String>) -> Result<Option<Looked>, DeskError> {
         match self.shared.store.checked() {
-            Some(checked) => Ok(Some(checked.check(Look { rows: CHECKED_AT_ONCE, resume }).await?)),
+            Some(checked) => {
+                let mut looked = checked.check(Look { rows: CHECKED_AT_ONCE, resume }).await?;
+                let stored = std::mem::take(&mut looked.stored);
+                looked.flaws.extend(attachments::missing(&self.shared, stored).await?);
+                Ok(Some(looked))
+            }
             None => Ok(None),
         }
     }

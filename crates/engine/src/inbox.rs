@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use frontdesk_model::{
-    Accepted, AccountId, ChannelName, CommitInbound, Committed, Direction, Envelope, Inbox, InboxError, KindName, Lane,
-    Owner, Seen, StoreError, ThreadKey,
+    Accepted, AccountId, ChannelName, CommitInbound, Committed, Direction, Effect, Envelope, Inbox, InboxError,
+    KindName, Lane, Owner, Seen, StoreError, ThreadKey,
 };
 
 use crate::{
@@ -87,6 +87,7 @@ async fn take_in(
     offer: Option<Offer<AgentWork>>,
 ) -> Result<Committed, StoreError> {
     trial::point("accepting");
+    let brings_something = commit.effects.iter().any(|effect| matches!(effect, Effect::MarkFetching(_)));
     let mut committed = measure::store("commit_inbound", shared.store.commit_inbound(commit)).await;
     trial::point("committed");
     let claim = match &mut committed {
@@ -97,6 +98,9 @@ async fn take_in(
             }
             shared.log_grew();
             // Only now: timers that were woken before it is stored would find nothing to wait for.
+            if brings_something {
+                shared.timer_at(shared.clock.now());
+            }
             if let Some(span) = shared.live().options.agent.as_ref().and_then(|agent| agent.fallback) {
                 shared.timer_at(shared.clock.now().plus(span));
             }

@@ -1,4 +1,5 @@
-//! What leaves the store: what is older than the operator wants to keep, and contacts whose erasure was begun.
+//! What leaves the store: what is older than the operator wants to keep, and contacts whose erasure was begun; and the bytes of
+//! attachments that nothing refers to any more.
 //!
 //! Both go in small steps with pauses between them, so that messages are taken and sent meanwhile. A daemon that stops in the middle
 //! goes on after its next start.
@@ -7,10 +8,12 @@ use std::{sync::Arc, time::Duration};
 
 use frontdesk_model::{ContactId, Erase, Erased, Retire, Retired, StoreError};
 
-use crate::runtime::Shared;
+use crate::{attachments, runtime::Shared};
 
 /// Between two passes over what is old.
 const PASS_EVERY: Duration = Duration::from_secs(60 * 60);
+/// Between two passes over the attachments' folder.
+const SWEEP_EVERY: Duration = Duration::from_secs(6 * 60 * 60);
 /// Between two looks for erasures that nobody carries on.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Events in one step: some milliseconds of the store's time.
@@ -23,6 +26,7 @@ const KNOWN_FOR: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 /// Runs until the daemon drains.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut next_pass = shared.clock.boot();
+    let mut next_sweep = next_pass;
     while !shared.is_draining() {
         if let Err(error) = carry_on_erasing(&shared).await {
             shared.note_store_error(&error);
@@ -42,6 +46,12 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 Err(error) => shared.note_store_error(&error),
             }
         }
+        if shared.clock.boot() >= next_sweep {
+            next_sweep = shared.clock.boot() + SWEEP_EVERY;
+            if let Err(error) = attachments::sweep(&shared).await {
+                shared.note_store_error(&error);
+            }
+        }
         tokio::select! {
             () = shared.clock.sleep(LOOK_EVERY) => {}
             () = shared.draining() => {}
@@ -50,7 +60,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 }
 
 /// Between two steps; `false`: the daemon stops.
-async fn breathe(shared: &Shared) -> bool {
+pub(crate) async fn breathe(shared: &Shared) -> bool {
     tokio::select! {
         () = shared.clock.sleep(BREATH) => true,
         () = shared.draining() => false,
@@ -78,6 +88,7 @@ async fn pass(shared: &Shared, retention: Duration) -> Result<Retired, StoreErro
 
 async fn carry_on_erasing(shared: &Shared) -> Result<(), StoreError> {
     for contact in shared.store.keeping().erasures().await? {
+        attachments::note_erased(shared, contact).await?;
         while step(shared, contact).await? == Erased::More {
             if !breathe(shared).await {
                 return Ok(());
@@ -85,7 +96,7 @@ async fn carry_on_erasing(shared: &Shared) -> Result<(), StoreError> {
         }
         tracing::info!(%contact, "a contact is erased");
     }
-    Ok(())
+    attachments::settle_erased(shared).await
 }
 
 /// One step of an erasure; the first one has it carried on whatever happens.

@@ -2,8 +2,8 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use frontdesk_model::{
-    ContactId, ConversationId, DaemonId, DeadLetterId, DedupeKey, EventId, ExternalId, Identity, MasterKey, MessageId,
-    OperationId, Partition, Secret, ThreadKey, Timestamp, Trust, UniqueWithin,
+    AttachmentId, ContactId, ConversationId, DaemonId, DeadLetterId, DedupeKey, EventId, ExternalId, Identity,
+    MasterKey, MessageId, OperationId, Partition, Secret, ThreadKey, Timestamp, Trust, UniqueWithin,
 };
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -13,6 +13,8 @@ use crate::runtime::StartError;
 
 /// How long a reply token opens its conversation.
 const REPLY_TOKEN_LIFE_SECS: i64 = 24 * 60 * 60;
+/// How long an attachment's signed address opens it.
+const ATTACHMENT_LINK_LIFE_SECS: i64 = 24 * 60 * 60;
 const REPLY_TOKEN_PREFIX: &str = "frt_";
 
 /// Keyed hashes. Each use has a label of its own and every piece its length before it, so that no two inputs of
@@ -125,9 +127,61 @@ impl Keys {
         Some(EventId::from_bytes(bytes))
     }
 
+    /// The query of an attachment's signed address, and until when it opens: `expires` in unix seconds, `key` the id of the key, and
+    /// the `signature` over all of that and the attachment.
+    pub(crate) fn attachment_link(&self, id: AttachmentId, now: Timestamp) -> (String, Timestamp) {
+        let end = now.as_secs().saturating_add(ATTACHMENT_LINK_LIFE_SECS);
+        let signature = self.attachment_mac(id, end);
+        let query = format!("expires={end}&key={}&signature={signature}", self.master.id);
+        (query, Timestamp::from_millis(end.saturating_mul(1000)))
+    }
+
+    fn attachment_mac(&self, id: AttachmentId, end: i64) -> String {
+        let id = id.to_string();
+        let pieces: [&[u8]; 2] = [id.as_bytes(), &end.to_be_bytes()];
+        URL_SAFE_NO_PAD.encode(self.hash("attachment", &pieces))
+    }
+
+    /// Whether such a query opens this attachment now.
+    pub(crate) fn attachment_link_opens(&self, id: AttachmentId, query: &str, now: Timestamp) -> bool {
+        let Some(LinkQuery { expires, key, signature }) = LinkQuery::read(query) else { return false };
+        let wanted = self.attachment_mac(id, expires);
+        key == self.master.id && bool::from(wanted.as_bytes().ct_eq(signature.as_bytes())) && expires > now.as_secs()
+    }
+
     /// What a caller's own key for a request is stored as. Keys of two callers never meet.
     pub(crate) fn once(&self, by: &str, key: &str) -> [u8; 32] {
         self.hash("once", &[by.as_bytes(), key.as_bytes()])
+    }
+}
+
+/// The query of an attachment's signed address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LinkQuery<'q> {
+    expires: i64,
+    key: &'q str,
+    signature: &'q str,
+}
+
+impl<'q> LinkQuery<'q> {
+    /// Exactly the three, each once, in any order: none of them needs an escape.
+    pub(crate) fn read(query: &'q str) -> Option<Self> {
+        let (mut expires, mut key, mut signature) = (None, None, None);
+        for pair in query.split('&') {
+            let (name, value) = pair.split_once('=')?;
+            let place = match name {
+                "expires" => &mut expires,
+                "key" => &mut key,
+                "signature" => &mut signature,
+                _ => return None,
+            };
+            if place.replace(value).is_some() {
+                return None;
+            }
+        }
+        let expires =
+            expires.filter(|text| (1..=12).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()))?;
+        Some(Self { expires: expires.parse().ok()?, key: key?, signature: signature? })
     }
 }
 
@@ -163,6 +217,10 @@ impl Ids {
 
     pub(crate) fn dead_letter(&self, at: Timestamp, partition: Partition) -> DeadLetterId {
         DeadLetterId::new(at, partition, Self::random())
+    }
+
+    pub(crate) fn attachment(&self, at: Timestamp) -> AttachmentId {
+        AttachmentId::new(at, Self::random())
     }
 
     pub(crate) fn daemon(&self) -> DaemonId {
@@ -212,6 +270,31 @@ mod tests {
         assert_ne!(longer, token, "the token carries its end");
         assert_eq!(keys.reply_token_opens(&longer, conversation(1), now), None, "a stretched end");
         assert_eq!(keys.reply_token_opens("frt_", conversation(1), now), None);
+    }
+
+    #[test]
+    fn an_attachments_link_opens_it_alone_for_a_day() {
+        let keys = keys();
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let message = MessageId::new(now, Partition::of(&thread("t")), [3; 9]);
+        let (id, other) = (AttachmentId::of_message(message, 0), AttachmentId::of_message(message, 1));
+        let (query, end) = keys.attachment_link(id, now);
+        assert!(keys.attachment_link_opens(id, &query, now));
+        assert!(!keys.attachment_link_opens(other, &query, now), "another attachment");
+        assert!(!keys.attachment_link_opens(id, &query, end), "a day later");
+        assert!(!keys.attachment_link_opens(id, &query.replace("1700086400", "1800086400"), now), "a stretched end");
+        assert!(!keys.attachment_link_opens(id, &query.replace("abcdekey", "abcdefey"), now), "another key");
+        for wrong in [String::new(), format!("{query}&"), format!("{query}&a=b"), format!("{query}&{query}")] {
+            assert!(!keys.attachment_link_opens(id, &wrong, now), "{wrong}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_query_is_read_or_refused_and_none_opens(query in "\\PC*|(expires|key|signature|=|&|[0-9a-z]){0,20}") {
+            let id = AttachmentId::new(Timestamp::from_millis(1), [1; 9]);
+            proptest::prop_assert!(!keys().attachment_link_opens(id, &query, Timestamp::from_millis(0)));
+        }
     }
 
     #[test]

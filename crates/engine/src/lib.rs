@@ -9,6 +9,7 @@
 //! without its fence; a rule in a store; a channel's or a store's name in here.
 
 mod agent;
+mod attachments;
 mod company;
 mod delivery;
 mod desk;
@@ -29,10 +30,12 @@ mod trial;
 mod wire;
 
 pub use agent::openai::answer::{ChatAnswer, ChatTrouble, read_chat_answer};
+pub use attachments::{Readable, Uploaded, flaw as attachment_flaw};
 pub use desk::{Change, Desk, DeskError, Erasure, Readiness, Repeat, Replied, RepliedMessage, Speaker};
 pub use feed::{Feed, FeedBatch, FeedItem};
+pub use frontdesk_attachments::{Exempt, Files, FilesError, Incoming, is_safe_inline};
 pub use options::{AgentOptions, ConnectedChannel, EngineOptions, OpenAiOptions, Protocol};
-pub use reply::{Action, BadReply, Reply, ReplyMessage, nearest, parse_reply};
+pub use reply::{Action, BadReply, Reply, ReplyAttachment, ReplyMessage, nearest, parse_reply};
 pub use runtime::{Drained, Engine, SharedKeys, StartError};
 pub use status::{
     AgentView, ChannelView, ConversationsView, DaemonView, LaneView, PresentView, StateView, StatusView, StoreView,
@@ -40,5 +43,6 @@ pub use status::{
 #[cfg(feature = "trial")]
 pub use trial::{Broken, Trial, arm};
 pub use wire::{
-    AuthorView, ChangeView, CheckView, ContactView, ConversationView, DeadLetterView, EventView, MessageView,
+    AttachmentView, AuthorView, ChangeView, CheckView, ContactView, ConversationView, DeadLetterView, EventView,
+    MessageView,
 };

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use frontdesk_attachments::{Exempt, Files};
 use frontdesk_model::{AccountId, Adapter, ChannelName, KindName, Secret};
 
 /// What the operator decided, checked.
@@ -15,6 +16,10 @@ pub struct EngineOptions {
     pub agent: Option<AgentOptions>,
     /// Every channel.
     pub channels: Vec<ConnectedChannel>,
+    /// Where attachments' bytes lie. `None`: none are kept, and what a message brings fails.
+    pub files: Option<Files>,
+    /// Whose attachments are fetched though they lie on an address that is not public: what the configuration names.
+    pub exempt: Vec<Exempt>,
     /// What is older is taken out of the store, in passes an hour apart. `None`: everything is kept.
     pub retention: Option<Duration>,
 }

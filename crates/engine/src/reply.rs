@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use frontdesk_model::{Content, MessageId, Timestamp, Version};
+use frontdesk_model::{Attachment, AttachmentId, Content, MessageId, RemoteFile, Timestamp, Version};
 use serde::Deserialize;
 use serde_path_to_error::Segment;
 
@@ -25,10 +25,21 @@ pub struct Reply {
 pub struct ReplyMessage {
     /// What it says; not empty.
     pub content: Content,
+    /// Files that go with it.
+    pub attachments: Vec<ReplyAttachment>,
     /// The message it answers.
     pub reply_to: Option<MessageId>,
     /// A note that only our side sees.
     pub private: bool,
+}
+
+/// A file that goes with a message of a reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReplyAttachment {
+    /// One that is here: handed in before, or of a message of the same conversation.
+    Here(AttachmentId),
+    /// One that lies elsewhere and is fetched.
+    Elsewhere(RemoteFile),
 }
 
 /// What a reply does besides saying something.
@@ -203,7 +214,9 @@ impl Mistake {
 fn advice(name: &str) -> Option<&'static str> {
     match name {
         "buttons" => Some("buttons are not sent yet: write the choices into the text"),
-        "attachments" => Some("attachments are not sent yet: put a link into the text"),
+        "attachments" => Some(
+            "it stands on a message: {\"messages\": [{\"text\": \"...\", \"attachments\": [{\"id\": \"att_...\"}]}]}",
+        ),
         "private" => Some("it stands on a message: {\"messages\": [{\"text\": \"...\", \"private\": true}]}"),
         "html" => Some("write markdown instead"),
         _ => None,
@@ -220,6 +233,10 @@ const NAMES: &[&str] = &[
     "markdown",
     "reply_to",
     "private",
+    "attachments",
+    "id",
+    "url",
+    "name",
     "type",
     "reason",
     "until",
@@ -304,8 +321,17 @@ struct RawMessage {
     text: Option<String>,
     markdown: Option<String>,
     reply_to: Option<MessageId>,
+    attachments: Option<Vec<RawAttachment>>,
     #[serde(default)]
     private: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an attachment such as {\"id\": \"att_...\"} or {\"url\": \"https://...\"}")]
+struct RawAttachment {
+    id: Option<AttachmentId>,
+    url: Option<String>,
+    name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -327,7 +353,8 @@ impl RawReply {
         if self.route.is_some_and(|route| route.iter().any(|stop| stop != "origin")) {
             return Err(form("route: replies go where the customer wrote, which is \"origin\"; leave route out"));
         }
-        let alone = RawMessage { text: self.text, markdown: self.markdown, reply_to: self.reply_to, private: false };
+        let (text, markdown, reply_to) = (self.text, self.markdown, self.reply_to);
+        let alone = RawMessage { text, markdown, reply_to, attachments: None, private: false };
         let has_alone = alone.text.is_some() || alone.markdown.is_some() || alone.reply_to.is_some();
         let raw_messages = match (has_alone, self.messages) {
             (true, Some(_)) => {
@@ -368,6 +395,34 @@ impl RawMessage {
         if content.source().trim().is_empty() {
             return Err(BadReply::form(format!("messages[{at}]: says nothing; leave it out")));
         }
-        Ok(ReplyMessage { content, reply_to: self.reply_to, private: self.private })
+        let raw = self.attachments.unwrap_or_default();
+        if raw.len() > Attachment::MAX_OF_A_MESSAGE {
+            let most = Attachment::MAX_OF_A_MESSAGE;
+            return Err(BadReply::form(format!("messages[{at}].attachments: at most {most} with one message")));
+        }
+        let attachments = raw.into_iter().enumerate().map(|(place, raw)| {
+            raw.check().map_err(|rule| BadReply::form(format!("messages[{at}].attachments[{place}]: {rule}")))
+        });
+        let attachments = attachments.collect::<Result<_, _>>()?;
+        Ok(ReplyMessage { content, attachments, reply_to: self.reply_to, private: self.private })
     }
+}
+
+impl RawAttachment {
+    fn check(self) -> Result<ReplyAttachment, &'static str> {
+        match (self.id, self.url) {
+            (Some(id), None) if self.name.is_none() => Ok(ReplyAttachment::Here(id)),
+            (Some(_), None) => Err("name: one that is here has its name already; leave it out"),
+            (None, Some(url)) if is_web_address(&url) => {
+                Ok(ReplyAttachment::Elsewhere(RemoteFile { url, name: self.name }))
+            }
+            (None, Some(_)) => Err("url: write an http or https address of at most 2048 characters"),
+            _ => Err("write exactly one of id and url"),
+        }
+    }
+}
+
+fn is_web_address(text: &str) -> bool {
+    let parsed = url::Url::parse(text).ok().filter(|_| text.len() <= 2048);
+    parsed.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some())
 }

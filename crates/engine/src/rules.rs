@@ -9,6 +9,7 @@ use frontdesk_model::{
 };
 
 use crate::{
+    attachments::{self, Here, NOTHING_HERE},
     desk::Change,
     keys::{Ids, Keys},
     reply::{Action, Reply},
@@ -61,13 +62,14 @@ impl Arrival<'_> {
         let partition = Partition::of(&self.thread);
         let dedupe = self.keys.dedupe(&self.thread, &envelope.external_id, envelope.unique_within);
         let contact = self.contact(&envelope);
+        let id = self.ids.message(self.now, partition);
         let message = Message {
-            id: self.ids.message(self.now, partition),
+            id,
             direction: Direction::Inbound,
             author: Author::Contact { id: contact.id, name: contact.name.clone() },
             external_id: Some(envelope.external_id),
             content: envelope.content,
-            attachments: Vec::new(),
+            attachments: attachments::arriving(id, envelope.attachments),
             reply_to: None,
             private: false,
             auto_generated: envelope.auto_generated,
@@ -83,6 +85,7 @@ impl Arrival<'_> {
         };
         let accepted = Accepted { conversation: new.id, message: message.id, seen: Seen::New };
         let waits_for_answer = !message.auto_generated;
+        let brings_something = message.awaits_attachments();
         let wakes = if waits_for_answer {
             vec![Wake { lane: Lane::Agent, only_if_owner: Some(Owner::Agent) }]
         } else {
@@ -102,6 +105,9 @@ impl Arrival<'_> {
                 status: None,
             },
         ];
+        if brings_something {
+            effects.push(Effect::MarkFetching(self.now));
+        }
         if waits_for_answer {
             effects.push(Effect::MarkUnanswered);
             let answer_by = self.answer_within.map(|span| self.now.plus(span));
@@ -129,6 +135,8 @@ pub(crate) struct ReplyRules<'a> {
     pub(crate) conversation: &'a Conversation,
     /// Whether the channel's messages are fetched through the API instead of being sent.
     pub(crate) fetched: Fetched,
+    /// What the reply's attachments are, as far as they are here.
+    pub(crate) here: &'a Here,
 }
 
 /// How a channel's replies reach their reader.
@@ -193,6 +201,10 @@ impl ReplyRules<'_> {
 
     /// Announces the moments that the reply's actions set.
     pub(crate) fn set_timers(reply: &Reply, shared: &Shared) {
+        let elsewhere = |of: &crate::ReplyAttachment| matches!(of, crate::ReplyAttachment::Elsewhere(_));
+        if reply.messages.iter().any(|said| said.attachments.iter().any(elsewhere)) {
+            shared.timer_at(shared.clock.now());
+        }
         for action in &reply.actions {
             if let Action::Snooze { until } = action {
                 shared.timer_at(*until);
@@ -202,13 +214,13 @@ impl ReplyRules<'_> {
 
     fn append_messages(&self, reply: &Reply, voice: &Voice, status: DeliveryStatus, wakes: &[Wake]) -> Vec<Effect> {
         let partition = self.conversation.id.partition();
-        let message = |said: &crate::ReplyMessage| Message {
-            id: self.ids.message(self.now, partition),
+        let message = |id: MessageId, said: &crate::ReplyMessage| Message {
+            id,
             direction: Direction::Outbound,
             author: voice.author(),
             external_id: None,
             content: said.content.clone(),
-            attachments: Vec::new(),
+            attachments: self.here.attach(id, &said.attachments),
             reply_to: said.reply_to,
             private: said.private,
             auto_generated: false,
@@ -218,12 +230,17 @@ impl ReplyRules<'_> {
         reply
             .messages
             .iter()
-            .map(|said| Effect::Append {
-                id: self.ids.event(self.now, partition),
-                at: self.now,
-                body: EventBody::MessageCreated { message: message(said) },
-                wakes: if said.private { Vec::new() } else { wakes.to_vec() },
-                status: (!said.private).then_some(status),
+            .flat_map(|said| {
+                let message = message(self.ids.message(self.now, partition), said);
+                let to_fetch = message.awaits_attachments().then_some(Effect::MarkFetching(self.now));
+                let append = Effect::Append {
+                    id: self.ids.event(self.now, partition),
+                    at: self.now,
+                    body: EventBody::MessageCreated { message },
+                    wakes: if said.private { Vec::new() } else { wakes.to_vec() },
+                    status: (!said.private).then_some(status),
+                };
+                std::iter::once(append).chain(to_fetch)
             })
             .collect()
     }
@@ -316,7 +333,7 @@ impl Standing {
 
 /// A snooze is over.
 pub(crate) fn woken_up(ids: &Ids, now: Timestamp, conversation: &Conversation) -> Vec<Effect> {
-    let rules = ReplyRules { ids, now, conversation, fetched: Fetched::No };
+    let rules = ReplyRules { ids, now, conversation, fetched: Fetched::No, here: &NOTHING_HERE };
     let status = if conversation.status == Status::Pending { Status::Open } else { conversation.status };
     let awake = Standing { status, snoozed_until: None, ..Standing::of(conversation) };
     vec![
@@ -331,7 +348,7 @@ pub(crate) fn not_answered(ids: &Ids, now: Timestamp, conversation: &Conversatio
     let mut effects = vec![Effect::SetAnswerBy(None)];
     let waits = conversation.owner == Owner::Agent && conversation.unanswered_from.is_some();
     if waits && conversation.attention.is_none() {
-        let rules = ReplyRules { ids, now, conversation, fetched: Fetched::No };
+        let rules = ReplyRules { ids, now, conversation, fetched: Fetched::No, here: &NOTHING_HERE };
         let shown = Standing { attention: Some(Attention::Fallback), ..Standing::of(conversation) };
         effects.push(Effect::AddAttention(Attention::Fallback));
         effects.push(rules.noted(&Voice::System, shown, Some("the agent has not answered in time".into())));
@@ -396,7 +413,7 @@ pub(crate) fn changed(
         effects.push(Effect::BumpVersion);
     }
     let owner = after.owner;
-    let rules = ReplyRules { ids, now, conversation, fetched: Fetched::No };
+    let rules = ReplyRules { ids, now, conversation, fetched: Fetched::No, here: &NOTHING_HERE };
     effects.push(rules.noted(voice, after, None));
     match owner {
         Owner::Agent if handed_back => {
@@ -427,7 +444,13 @@ pub(crate) struct DeadWork<'a> {
 impl DeadWork<'_> {
     /// The dead letter, and the desk is asked to look. The conversation goes on.
     pub(crate) fn effects(self) -> Vec<Effect> {
-        let rules = ReplyRules { ids: self.ids, now: self.now, conversation: self.conversation, fetched: Fetched::No };
+        let rules = ReplyRules {
+            ids: self.ids,
+            now: self.now,
+            conversation: self.conversation,
+            fetched: Fetched::No,
+            here: &NOTHING_HERE,
+        };
         // A handoff says more than a dead letter; it stays.
         let attention = Some(self.conversation.attention.unwrap_or(Attention::DeadLetter));
         let shown = Standing { attention, ..Standing::of(self.conversation) };

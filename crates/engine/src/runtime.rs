@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use frontdesk_attachments::Files;
 use frontdesk_model::{
     AccountId, ChannelName, Clock, Inbox, KindName, Lane, Store, StoreError, ThreadKey, Timestamp, Waiting,
 };
@@ -17,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     agent::AgentWork,
+    attachments,
     company::{self, Company},
     delivery::{ChannelGate, DeliveryWork},
     desk::Desk,
@@ -45,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) ids: Ids,
     pub(crate) started_at: Timestamp,
     pub(crate) company: Company,
+    /// How many fetch attachments at once.
+    pub(crate) fetching: attachments::Hands,
     live: RwLock<Arc<Live>>,
     agent_due: Notify,
     deliver_due: Notify,
@@ -101,6 +105,11 @@ impl Shared {
     /// Completes when something may be due; one that came before is not missed.
     pub(crate) async fn woken(&self, lane: Lane) {
         self.notify(lane).notified().await;
+    }
+
+    /// Where attachments' bytes lie, if this daemon keeps any.
+    pub(crate) fn files(&self) -> Option<Files> {
+        self.live().options.files.clone()
     }
 
     /// Something was added to a log.
@@ -278,6 +287,7 @@ impl Engine {
             ids: Ids,
             started_at,
             company: Company::new(Ids.daemon()),
+            fetching: attachments::Hands::default(),
             live: RwLock::new(Arc::new(nothing)),
             agent_due: Notify::new(),
             deliver_due: Notify::new(),

@@ -1,4 +1,5 @@
-//! Moments that conversations wait for: the end of a snooze, and the moment by which a contact should have an answer.
+//! Moments that conversations wait for: the end of a snooze, the moment by which a contact should have an answer, and the one at which
+//! attachments are fetched ([`attachments`]).
 //!
 //! Nothing is claimed for them. What a moment brings is written under a guard that the moment is still the
 //! conversation's, so whoever comes second changes nothing.
@@ -10,7 +11,9 @@ use std::{
 
 use frontdesk_model::{Append, Applied, Conversation, Effect, Guard, Owner, Seq, StoreError, Take, Timestamp};
 
-use crate::{rules, runtime::Shared};
+use tokio::task::JoinSet;
+
+use crate::{attachments, rules, runtime::Shared};
 
 /// How many conversations are looked at in one go.
 const BATCH: usize = 100;
@@ -20,8 +23,11 @@ const TROUBLE_PAUSE: Duration = Duration::from_secs(2);
 
 /// Runs until the daemon drains.
 pub(crate) async fn run(shared: Arc<Shared>) {
+    // What is being fetched ends with this; whoever looks next goes on with it.
+    let mut fetching = JoinSet::new();
     while !shared.is_draining() {
-        let sleep = match round(&shared).await {
+        while fetching.try_join_next().is_some() {}
+        let sleep = match round(&shared, &mut fetching).await {
             Ok(sleep) => sleep,
             Err(error) => {
                 shared.note_store_error(&error);
@@ -37,13 +43,17 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 }
 
 /// Deals with what is due and says how long there is nothing more.
-async fn round(shared: &Shared) -> Result<Duration, StoreError> {
+async fn round(shared: &Arc<Shared>, fetching: &mut JoinSet<()>) -> Result<Duration, StoreError> {
     // A moment set while the store is asked is nearer than "never": it wakes the next round.
     shared.next_timer.store(i64::MAX, Ordering::Relaxed);
     let timers = shared.store.timers(BATCH).await?;
     let full = timers.due.len() >= BATCH;
     for conversation in timers.due {
         came(shared, &conversation).await?;
+        let to_fetch = conversation.fetching.is_some_and(|fetching| fetching.at <= shared.clock.now());
+        if to_fetch && let Some(task) = attachments::came(shared, &conversation).await? {
+            fetching.spawn(task.run());
+        }
     }
     if full {
         return Ok(Duration::ZERO);

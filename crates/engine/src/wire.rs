@@ -3,12 +3,15 @@
 use std::borrow::Cow;
 
 use frontdesk_model::{
-    AttachmentId, Attention, Author, Capabilities, Contact, ContactId, Conversation, ConversationId, DeadLetter,
-    DeadLetterId, DeliveryStatus, Direction, Event, EventBody, EventId, FetchOutcome, Flaw, FlawKind, Identity, Lane,
-    LoggedChange, Looked, MessageId, MessageRecord, Owner, Seq, Status, TextUnit, Timestamp, Version,
+    Attachment, AttachmentId, AttachmentState, Attention, Author, Capabilities, Contact, ContactId, ContentHash,
+    Conversation, ConversationId, DeadLetter, DeadLetterId, DeliveryStatus, Direction, Event, EventBody, EventId,
+    FetchOutcome, Flaw, FlawKind, Identity, Lane, LoggedChange, Looked, MessageId, MessageRecord, Owner, Seq, Status,
+    TextUnit, Timestamp, Version,
 };
 use frontdesk_richtext::Said;
 use serde::Serialize;
+
+use crate::attachments::Links;
 
 /// A conversation.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -113,8 +116,7 @@ pub struct MessageView<'a> {
     markdown: Cow<'a, str>,
     #[schema(required)]
     reply_to: Option<MessageId>,
-    #[schema(value_type = Vec<String>, max_items = 0)]
-    attachments: [(); 0],
+    attachments: Vec<AttachmentView<'a>>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     private: bool,
     auto_generated: bool,
@@ -147,13 +149,71 @@ impl<'a> MessageView<'a> {
             text,
             markdown,
             reply_to: message.reply_to,
-            attachments: [],
+            attachments: message.attachments.iter().map(Into::into).collect(),
             private: message.private,
             auto_generated: message.auto_generated,
             authenticated: "none",
             sent_at: message.sent_at,
             received_at: message.received_at,
             status,
+        }
+    }
+}
+
+impl MessageView<'_> {
+    /// With signed addresses of its attachments.
+    pub(crate) fn linked(mut self, links: &Links) -> Self {
+        for attachment in &mut self.attachments {
+            if attachment.state == "stored" {
+                let link = links.of(attachment.id);
+                (attachment.url, attachment.expires_at) = (Some(link.url), Some(link.expires_at));
+            }
+        }
+        self
+    }
+}
+
+/// A file of a message. What is not known as long as its bytes are not here is null.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct AttachmentView<'a> {
+    id: AttachmentId,
+    name: &'a str,
+    /// `pending`: its bytes are being fetched; `stored`: they are here; `failed`: they could not be had.
+    state: &'static str,
+    /// What the bytes are, as they show themselves.
+    #[schema(required)]
+    media_type: Option<&'a str>,
+    #[schema(required)]
+    size: Option<u64>,
+    #[schema(required, value_type = Option<String>)]
+    sha256: Option<ContentHash>,
+    /// Where the bytes are read without a token until `expires_at`: in events to the agent. Elsewhere null: read them at
+    /// `/v1/attachments/{id}` with a token.
+    #[schema(required)]
+    url: Option<String>,
+    #[schema(required)]
+    expires_at: Option<Timestamp>,
+    /// Why its bytes could not be had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
+impl<'a> From<&'a Attachment> for AttachmentView<'a> {
+    fn from(of: &'a Attachment) -> Self {
+        let stored = of.stored();
+        Self {
+            id: of.id,
+            name: &of.name,
+            state: of.state.word(),
+            media_type: stored.map(|stored| stored.media_type.as_str()),
+            size: stored.map(|stored| stored.size),
+            sha256: stored.map(|stored| stored.sha256),
+            url: None,
+            expires_at: None,
+            error: match &of.state {
+                AttachmentState::Failed { reason } => Some(reason),
+                _ => None,
+            },
         }
     }
 }
@@ -339,10 +399,21 @@ struct DeletedView {
 
 /// How the fetching of an attachment ended; its message says the rest.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-struct FetchedView {
+pub(crate) struct FetchedView {
     message_id: MessageId,
     attachment_id: AttachmentId,
     state: FetchOutcome,
+}
+
+impl FetchedView {
+    pub(crate) fn of(body: &EventBody) -> Option<Self> {
+        match body {
+            EventBody::AttachmentUpdated { message_id, attachment_id, state } => {
+                Some(Self { message_id: *message_id, attachment_id: *attachment_id, state: *state })
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What became of an outbound message.
@@ -389,10 +460,7 @@ impl<'a> From<&'a LoggedChange> for ChangeView<'a> {
                 data.message = Some(MessageView::new(message, event.seq, of.status));
             }
             EventBody::MessageDeleted { message_id } => data.deleted = Some(DeletedView { message_id: *message_id }),
-            EventBody::AttachmentUpdated { message_id, attachment_id, state } => {
-                let (message_id, attachment_id, state) = (*message_id, *attachment_id, *state);
-                data.attachment = Some(FetchedView { message_id, attachment_id, state });
-            }
+            EventBody::AttachmentUpdated { .. } => data.attachment = FetchedView::of(&event.body),
             EventBody::DeliveryUpdated { message_id, status, parts, error } => {
                 data.delivery = Some(DeliveryView {
                     message_id: *message_id,
@@ -435,6 +503,8 @@ pub(crate) struct AgentEventData<'a> {
     pub(crate) conversation: ConversationView<'a>,
     pub(crate) contact: Option<ContactView<'a>>,
     pub(crate) message: MessageView<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) attachment: Option<FetchedView>,
     pub(crate) history: Vec<MessageView<'a>>,
     pub(crate) coalesced: Vec<MessageView<'a>>,
     #[serde(skip_serializing_if = "<[MessageId]>::is_empty")]

@@ -77,6 +77,8 @@ async fn another(world: &World, name: &str, adapter: Arc<dyn Adapter>) -> Engine
         adapter,
     };
     let options = EngineOptions {
+        files: None,
+        exempt: Vec::new(),
         name: name.into(),
         public_url: "https://desk.example.com".into(),
         agent: None,

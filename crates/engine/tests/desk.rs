@@ -194,6 +194,8 @@ fn options(world: &World, channel: Option<Arc<Channel>>, agent: &FarEnd) -> Engi
         adapter,
     });
     EngineOptions {
+        files: None,
+        exempt: Vec::new(),
         name: "here".into(),
         public_url: "https://desk.example.com".into(),
         agent: Some(world.agent_options(&agent.url())),

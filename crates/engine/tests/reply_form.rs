@@ -6,7 +6,7 @@ use frontdesk_model::{Content, Version};
 use proptest::prelude::*;
 
 fn says(content: Content) -> ReplyMessage {
-    ReplyMessage { content, reply_to: None, private: false }
+    ReplyMessage { content, attachments: Vec::new(), reply_to: None, private: false }
 }
 
 fn text(text: &str) -> Content {

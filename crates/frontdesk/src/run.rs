@@ -12,15 +12,17 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use frontdesk_attachments::{Exempt, Files, FilesOptions};
 use frontdesk_engine::{AgentOptions, Drained, Engine, EngineOptions, Protocol, SharedKeys};
 use frontdesk_http::{Front, HttpOptions, Limits, MountedChannel};
-use frontdesk_model::{Clock, Store};
+use frontdesk_model::{Clock, Shape, Store};
 use frontdesk_store::{RedisOpenError, RedisOptions, RedisStore, SqliteOptions, SqliteStore};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     task::JoinSet,
 };
+use url::Url;
 
 use self::reload::{Channels, RunningChannel};
 use crate::{
@@ -31,6 +33,7 @@ use crate::{
     keys::{self, Keys},
     listeners, notify,
     own_folder::OwnFolder,
+    registry,
 };
 
 /// How long work in hand may go on after a signal to stop. The supervisor's own limit must lie above 30 s.
@@ -102,6 +105,7 @@ struct Daemon {
     front: Front,
     channels: Channels,
     figures: Option<Render>,
+    files: Files,
     key_source: keys::Source,
     /// How this daemon is reached where the configuration does not say.
     own_url: String,
@@ -119,6 +123,7 @@ async fn live(config: Config) -> Result<Ended> {
         () = signals.stop() => return Ok(Ended::Clean),
     };
     let Opened { store, key_source, _folder } = opened;
+    let files = open_attachments(&config, &*store).await?;
     let keys = keys::provide(&config, &key_source).context("a key could not be made")?;
     let listeners = listeners::open(&config, &environment).await?;
     let address = listeners.public.local_addr().context("the listener has no address")?;
@@ -129,7 +134,7 @@ async fn live(config: Config) -> Result<Ended> {
     let engine = Engine::start(
         Arc::clone(&store),
         Arc::clone(&clock),
-        engine_options(&config, &keys, &channels, public_url.clone()),
+        engine_options(&config, &keys, &channels, public_url.clone(), files.clone()),
     )
     .await
     .context("the engine cannot be started")?;
@@ -137,7 +142,7 @@ async fn live(config: Config) -> Result<Ended> {
     let limits = options.limits.clone();
     let front = Front::new(engine.desk(), mounted(&engine, &channels), options);
     announce(&config, &keys, &store.describe(), &public_url);
-    let mut daemon = Daemon { config, clock, engine, front, channels, figures, key_source, own_url };
+    let mut daemon = Daemon { config, clock, engine, front, channels, figures, files, key_source, own_url };
     daemon.channels.receive(&daemon.engine);
 
     let quiet = watch::Sender::new(false);
@@ -200,11 +205,37 @@ fn tell_the_supervisor(daemon: &Daemon) -> JoinSet<()> {
     telling
 }
 
-fn engine_options(config: &Config, keys: &Keys, channels: &Channels, public_url: String) -> EngineOptions {
+/// The folder of the attachments, which must be this store's.
+async fn open_attachments(config: &Config, store: &dyn Store) -> Result<Files> {
+    let has_files = store.has_files().await.context("the store cannot say whether it has attachments")?;
+    let options = FilesOptions { max_bytes: config.store.attachments.max_bytes, min_free: config.store.min_free };
+    Ok(Files::open(&config.store.attachments.folder, &store.describe().store_id, has_files, options)?)
+}
+
+/// Every address that the configuration names, by host and port: whose attachments are fetched wherever they lie.
+fn exempt(config: &Config, public_url: &str) -> Vec<Exempt> {
+    let of_channels = config.channels.iter().flat_map(|channel| {
+        let kind = registry::kinds().iter().find(|kind| kind.name() == channel.kind);
+        let keys = kind.map(|kind| kind.keys()).unwrap_or_default();
+        keys.iter().filter(|key| matches!(key.shape, Shape::HttpUrl)).filter_map(|key| channel.settings.text(key.name))
+    });
+    let own = of_channels.chain([public_url]).filter_map(|url| Url::parse(url).ok());
+    own.chain(config.agent.iter().map(|agent| agent.url.clone())).filter_map(|url| Exempt::of(&url)).collect()
+}
+
+fn engine_options(
+    config: &Config,
+    keys: &Keys,
+    channels: &Channels,
+    public_url: String,
+    files: Files,
+) -> EngineOptions {
     let machine = rustix::system::uname();
     EngineOptions {
         name: format!("{}/{}", machine.nodename().to_string_lossy(), std::process::id()),
+        exempt: exempt(config, &public_url),
         public_url,
+        files: Some(files),
         agent: agent(config, keys),
         channels: channels.connected(),
         retention: config.store.retention,

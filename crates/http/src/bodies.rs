@@ -23,12 +23,37 @@ pub(crate) fn reply() -> BodySchema {
             {"required": ["markdown"], "properties": {"markdown": {"type": "string"}, "text": {"type": "null"}}}
         ])
     };
+    let here = json!({
+        "type": "object",
+        "required": ["id"],
+        "properties": {"id": {
+            "type": "string",
+            "pattern": "^att_[0-9a-hjkmnp-tv-z]{26}([0-7][0-9a-hjkmnp-tv-z])?$",
+            "description": "One that was handed in within the last 24 hours, or one of the same conversation."
+        }},
+        "additionalProperties": false
+    });
+    let elsewhere = json!({
+        "type": "object",
+        "required": ["url"],
+        "properties": {
+            "url": {"type": "string", "format": "uri", "maxLength": 2048, "description": "Where it is fetched: http or https."},
+            "name": {"type": ["string", "null"], "description": "What it is called."}
+        },
+        "additionalProperties": false
+    });
     let message = json!({
         "type": "object",
         "description": "One message: exactly one of `text` and `markdown`.",
         "properties": {
             "text": text(),
             "markdown": markdown(),
+            "attachments": {
+                "type": ["array", "null"],
+                "maxItems": 10,
+                "items": {"oneOf": [here, elsewhere]},
+                "description": "Files that go with it."
+            },
             "reply_to": message_id(),
             "private": private
         },

@@ -32,6 +32,8 @@ pub(crate) struct Note {
     pub(crate) query: Vec<Parameter>,
     pub(crate) headers: Vec<Parameter>,
     pub(crate) body: Option<Value>,
+    /// What a body is that is taken as it is.
+    pub(crate) bytes: Option<&'static str>,
     pub(crate) answers: Vec<Answer>,
     pub(crate) problems: Vec<ProblemKind>,
     /// The schemas that body and answers refer to, by name.
@@ -46,6 +48,8 @@ pub(crate) enum Who {
     Scopes(&'static [Scope]),
     /// The same, or the reply token of the conversation.
     ScopesOrReplyToken(&'static [Scope]),
+    /// The same, or whoever has an address that was signed for it.
+    ScopesOrSignedAddress(&'static [Scope]),
 }
 
 /// One thing that a request may say in its query or in a header.
@@ -97,6 +101,7 @@ impl Endpoint {
             query: Vec::new(),
             headers: Vec::new(),
             body: None,
+            bytes: None,
             answers: Vec::new(),
             problems: Vec::new(),
             schemas: BTreeMap::new(),
@@ -158,6 +163,18 @@ impl Endpoint {
         self.note.schemas.insert(body.name.to_owned(), body.schema);
         self.fails(&[
             ProblemKind::InvalidJson,
+            ProblemKind::BodyIncomplete,
+            ProblemKind::BodyTooSlow,
+            ProblemKind::BodyTooLarge,
+            ProblemKind::UnsupportedMediaType,
+            ProblemKind::InvalidRequest,
+        ])
+    }
+
+    /// It takes a body of any media type, as it is.
+    pub(crate) fn takes_bytes(mut self, description: &'static str) -> Self {
+        self.note.bytes = Some(description);
+        self.fails(&[
             ProblemKind::BodyIncomplete,
             ProblemKind::BodyTooSlow,
             ProblemKind::BodyTooLarge,

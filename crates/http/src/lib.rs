@@ -14,6 +14,7 @@
 //! read before its sender is known to be allowed in; a wait for a client without an end.
 
 mod answer;
+mod attachments;
 mod auth;
 mod bodies;
 mod body;

@@ -151,6 +151,11 @@ impl Description {
                 json!({"required": true, "content": {"application/json": {"schema": body}}}),
             );
         }
+        if let Some(description) = note.bytes {
+            let any = json!({"*/*": {"schema": {"type": "string", "format": "binary"}}});
+            operation
+                .insert("requestBody".into(), json!({"required": true, "description": description, "content": any}));
+        }
         let scopes = |scopes: &[Scope]| -> Vec<&str> {
             let others = scopes.iter().copied().filter(|scope| *scope != Scope::Admin);
             others.chain([Scope::Admin]).map(Scope::as_str).collect()
@@ -159,6 +164,7 @@ impl Description {
             Who::Anybody => json!([]),
             Who::Scopes(of) => json!([{"bearer": scopes(of)}]),
             Who::ScopesOrReplyToken(of) => json!([{"bearer": scopes(of)}, {"replyToken": []}]),
+            Who::ScopesOrSignedAddress(of) => json!([{"bearer": scopes(of)}, {}]),
         };
         operation.insert("security".into(), security);
         let mut kinds: Vec<ProblemKind> = note.problems.iter().chain(ALWAYS).copied().collect();

@@ -68,6 +68,19 @@ pub(crate) fn words(
     Ok(())
 }
 
+/// Reads the query of what has a name, of at most so many bytes.
+pub(crate) fn name(raw: Option<&str>, most: usize) -> Result<Option<String>, Problem> {
+    let mut name = None;
+    words(raw, &["name"], |_, value| {
+        if value.len() > most {
+            return Err(refused(format!("name: write at most {most} bytes")));
+        }
+        name = Some(value.to_owned());
+        Ok(())
+    })?;
+    Ok(name)
+}
+
 /// For paths that take no query.
 pub(crate) fn none(raw: Option<&str>) -> Result<(), Problem> {
     match form_urlencoded::parse(raw.unwrap_or_default().as_bytes()).next() {

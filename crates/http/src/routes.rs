@@ -15,7 +15,7 @@ use http::{HeaderMap, StatusCode, Uri};
 use serde_json::json;
 
 use crate::{
-    HttpOptions, Limits, MountedChannel, Network, Scope, answer,
+    HttpOptions, Limits, MountedChannel, Network, Scope, answer, attachments,
     auth::{Access, Shown, Tokens, shown},
     changes, contacts, conversations, dead_letters,
     endpoint::Endpoint,
@@ -101,6 +101,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         .chain([description])
         .chain(conversations::endpoints())
         .chain(contacts::endpoints())
+        .chain(attachments::endpoints())
         .chain(changes::endpoints())
         .chain(dead_letters::endpoints())
         .chain(status::endpoints())

@@ -37,6 +37,8 @@ fn filled(template: &str) -> String {
         "cnt"
     } else if template.contains("dead-letters") {
         "dlt"
+    } else if template.contains("attachments") {
+        "att"
     } else {
         "cnv"
     };

@@ -240,7 +240,7 @@ async fn invalid_request() {
             json!({"messages": [{"text": "x", "buttons": []}]}),
             "messages[0].buttons: not a field of a reply; buttons are not sent yet",
         ),
-        (json!({"text": "x", "attachments": []}), "attachments are not sent yet: put a link into the text"),
+        (json!({"text": "x", "attachments": []}), "attachments: not a field of a reply; it stands on a message"),
         (json!({"text": "x", "route": ["email"]}), "leave route out"),
         (json!("x"), "write a JSON object such as {\"text\": \"Hello\"}"),
         (json!({"text": 5}), "text: write text in quotes"),

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, Capabilities, ChannelName, Clock, Contact, Content, ConversationId, ExternalId, Key, KindName, Message,
-    MessageId, Outcome, Problem, RouteDocument, Settings, ThreadId, Timestamp,
+    AccountId, AttachmentId, Capabilities, ChannelName, Clock, Contact, Content, ConversationId, ExternalId, Key,
+    KindName, Message, MessageId, Outcome, Problem, RouteDocument, Settings, ThreadId, Timestamp,
 };
 
 /// One kind of channel: knows its settings and makes channels of them.
@@ -151,6 +151,19 @@ pub struct Dispatch<'a> {
     pub index: u16,
     /// What to send.
     pub part: &'a FrozenPart,
+    /// Where the message's attachments can be read, signed now. None of those whose bytes are not here.
+    pub links: &'a [Link],
+}
+
+/// Where an attachment's bytes can be read without a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Which.
+    pub id: AttachmentId,
+    /// The address.
+    pub url: String,
+    /// Until then.
+    pub expires_at: Timestamp,
 }
 
 /// Where adapters hand in what they receive.

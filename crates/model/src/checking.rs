@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{ConversationId, StoreError};
+use crate::{AttachmentId, ConversationId, StoreError, Stored};
 
 /// What a store that can be checked owes.
 #[async_trait]
@@ -33,6 +33,8 @@ pub struct Looked {
     pub conversations: u64,
     /// Events that it looked at.
     pub events: u64,
+    /// Attachments whose bytes should be here, by what it looked at. A store does not look for them: they lie beside it.
+    pub stored: Vec<(AttachmentId, Stored)>,
     /// Where the pass goes on; `None` when it is over. Opaque.
     pub resume: Option<String>,
 }
@@ -76,6 +78,8 @@ pub enum FlawKind {
     DeadLetter,
     /// The thread does not lead to its conversation.
     Thread,
+    /// The bytes of an attachment are not where they should be.
+    Attachment,
     /// A list or a timer shows the conversation as it is not.
     List,
 }
@@ -97,6 +101,7 @@ impl FlawKind {
             Self::Participant => "participant",
             Self::DeadLetter => "dead_letter",
             Self::Thread => "thread",
+            Self::Attachment => "attachment",
             Self::List => "list",
         }
     }

@@ -83,6 +83,16 @@ impl Together {
         fixed.into_iter().chain(more).collect()
     }
 
+    /// That an attachment was fetched, alone.
+    pub(super) fn update(claim: &Claim) -> Self {
+        Self { fixed: false, ..Self::of(claim, Vec::new(), 0) }
+    }
+
+    /// Whether it is that.
+    pub(super) fn is_update(&self) -> bool {
+        self.events.is_empty() && self.claimed.body.message().is_none()
+    }
+
     fn of(claim: &Claim, events: Vec<Event>, later: usize) -> Self {
         let version = Version(claim.conversation.version.0.saturating_sub(u64::try_from(later).unwrap_or(u64::MAX)));
         let next = claim.turn == frontdesk_model::Turn::Next;

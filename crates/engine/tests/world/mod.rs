@@ -276,6 +276,8 @@ async fn start(
         adapter: channel.clone(),
     };
     let options = EngineOptions {
+        files: None,
+        exempt: Vec::new(),
         name: "here".into(),
         public_url: "https://desk.example.com".into(),
         agent,

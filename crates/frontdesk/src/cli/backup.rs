@@ -10,7 +10,7 @@ use super::{Call, Failure, place, screen::Progress};
 /// `frontdesk backup`
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The file to write; it must not be there yet
+    /// The file to write; it must not be there yet. The files of attachments are not part of it: copy their folder too
     file: PathBuf,
 }
 

@@ -2,8 +2,10 @@
 //!
 //! A running daemon is asked, as it knows its claims too. Without one the store is opened here, only to be read.
 
-use std::{io::IsTerminal as _, sync::Arc};
+use std::{io::IsTerminal as _, path::PathBuf, sync::Arc};
 
+use frontdesk_attachments::size_in;
+use frontdesk_engine::attachment_flaw;
 use frontdesk_model::{Checked, Flaw, Look};
 use frontdesk_store::{Durability, RedisView, SqliteFile};
 use serde::Deserialize;
@@ -71,7 +73,11 @@ impl From<Flaw> for Found {
 /// Who answers.
 enum Source {
     Daemon(Daemon),
-    Store(Box<dyn Checked>),
+    Store {
+        store: Box<dyn Checked>,
+        /// Where the bytes of its attachments lie.
+        attachments: PathBuf,
+    },
 }
 
 impl Source {
@@ -84,17 +90,17 @@ impl Source {
         let failed = |error: &dyn std::fmt::Display| Failure::failed(error.to_string());
         if let Some(store) = place::kept_in_a_file(&stores) {
             let file = SqliteFile::open(&store.folder).map_err(|error| failed(&error))?;
-            return Ok(Self::Store(Box::new(file)));
+            return Ok(Self::Store { store: Box::new(file), attachments: store.attachments.folder.clone() });
         }
         let redis = stores.iter().find_map(|store| match &store.backend {
-            Backend::Redis(redis) => Some(redis),
+            Backend::Redis(redis) => Some((redis, store.attachments.folder.clone())),
             Backend::Sqlite => None,
         });
-        let redis = redis.ok_or_else(|| Failure::failed("the configuration names no store"))?;
+        let (redis, attachments) = redis.ok_or_else(|| Failure::failed("the configuration names no store"))?;
         // What may be lost with its server is no matter of who only looks.
         let options = redis.options(Durability::Relaxed);
         let view = RedisView::open(options, Arc::new(SystemClock)).await.map_err(|error| failed(&error))?;
-        Ok(Self::Store(Box::new(view)))
+        Ok(Self::Store { store: Box::new(view), attachments })
     }
 
     async fn step(&self, resume: Option<String>) -> Result<Step, Failure> {
@@ -103,9 +109,17 @@ impl Source {
                 let query = resume.map(|page| format!("?page={}", piece(&page))).unwrap_or_default();
                 daemon.read(&Ask::get(format!("/v1/store/check{query}"))).await
             }
-            Self::Store(store) => {
+            Self::Store { store, attachments } => {
                 let looked = store.check(Look { rows: ROWS, resume }).await;
-                let looked = looked.map_err(|error| Failure::failed(error.to_string()))?;
+                let mut looked = looked.map_err(|error| Failure::failed(error.to_string()))?;
+                for (id, stored) in &looked.stored {
+                    let found = size_in(attachments, stored.sha256);
+                    let found =
+                        found.map_err(|error| Failure::failed(format!("{}: {error}", attachments.display())))?;
+                    if found != Some(stored.size) {
+                        looked.flaws.push(attachment_flaw(*id, found, stored.size));
+                    }
+                }
                 Ok(Step {
                     data: looked.flaws.into_iter().map(Found::from).collect(),
                     conversations: looked.conversations,

@@ -9,6 +9,7 @@
 //! in the wrong place); a table or key that is silently ignored; a second check further inside.
 
 mod agent;
+mod attachments;
 mod channels;
 mod checker;
 mod environment;
@@ -90,6 +91,17 @@ pub struct Store {
     pub min_free: u64,
     /// What is older is not kept: at least a day.
     pub retention: Option<Duration>,
+    /// `[attachments]`.
+    pub attachments: Attachments,
+}
+
+/// Where attachments' bytes are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachments {
+    /// The folder.
+    pub folder: PathBuf,
+    /// No attachment is larger, in bytes.
+    pub max_bytes: u64,
 }
 
 /// What keeps everything.
@@ -233,7 +245,7 @@ pub fn store_of(file: &Path, environment: &Environment) -> Result<Store, Refused
     let base = base(file, environment);
     let mut checker = Checker { environment, base: &base, findings: Vec::new() };
     let store = match tree.map(|tree| tree.content) {
-        Some(Content::Table(tables)) => store::store(&mut checker, tables.get("store")),
+        Some(Content::Table(tables)) => store::store(&mut checker, tables.get("store"), tables.get("attachments")),
         _ => None,
     };
     findings.append(&mut checker.findings);
@@ -264,7 +276,7 @@ fn assemble(checker: &mut Checker<'_>, file: &Path, content: Content, kinds: &[&
     };
     let server = sections::server(checker, tables.get("server"));
     let tokens = sections::tokens(checker, tables.get("tokens"), &names);
-    let store = store::store(checker, tables.get("store"));
+    let store = store::store(checker, tables.get("store"), tables.get("attachments"));
     let agent = agent::agent(checker, tables.get("agent"));
     let channels = channels::channels(checker, tables.get("channels"), kinds);
     Some(Config {

@@ -17,7 +17,7 @@ use super::{
 };
 
 /// Every table of the file.
-pub(super) const TABLES: [&str; 5] = ["agent", "channels", "server", "store", "tokens"];
+pub(super) const TABLES: [&str; 6] = ["agent", "attachments", "channels", "server", "store", "tokens"];
 
 const LISTEN: &str = "127.0.0.1:8080";
 /// Shorter ones can be guessed.

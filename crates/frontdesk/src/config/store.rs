@@ -41,7 +41,7 @@ const OF_SQLITE: &[&str] = &["min_free"];
 const OF_REDIS: &[&str] = &["user", "password", "ca", "prefix", "folder"];
 
 /// `None`: something is wrong, and the checker knows what.
-pub(super) fn store(checker: &mut Checker<'_>, node: Option<&Node>) -> Option<Store> {
+pub(super) fn store(checker: &mut Checker<'_>, node: Option<&Node>, attachments: Option<&Node>) -> Option<Store> {
     let mut table = section(checker, node, "store", STORE)?;
     let url = table.settings.text("url").unwrap_or(URL).to_owned();
     let store = if is_redis(&url) {
@@ -63,13 +63,16 @@ pub(super) fn store(checker: &mut Checker<'_>, node: Option<&Node>) -> Option<St
         let mend = "write a span of at least \"1 day\", such as \"400 days\"; leave it out to keep everything";
         checker.complain(Severity::Error, &mut table, problem("retention", what, mend));
     }
+    let beside = store.as_ref().map(|(_, folder)| folder.clone());
+    let attachments = super::attachments::attachments(checker, attachments, beside);
     let (backend, folder) = store?;
     let durability = match (table.settings.text("durability"), &backend) {
         (Some("relaxed"), _) | (None, Backend::Redis(_)) => Durability::Relaxed,
         _ => Durability::Strict,
     };
     let min_free = table.settings.number("min_free").unwrap_or(MIN_FREE);
-    Some(Store { backend, folder, durability, min_free, retention })
+    let attachments = attachments?;
+    Some(Store { backend, folder, durability, min_free, retention, attachments })
 }
 
 fn is_redis(url: &str) -> bool {

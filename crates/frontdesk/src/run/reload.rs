@@ -3,7 +3,7 @@
 //! The file and its secrets are read anew and checked as at a start. If anything is wrong, everything goes on as it was, and
 //! every mistake is named. Else a channel whose settings are the same keeps its adapter, its receiver and its connections;
 //! the others are made, replaced or taken away; tokens, the agent and the retention are replaced; requests in flight end as they
-//! began. What the store's folder and the listeners are is settled at the start: a change there is named, and waits
+//! began. What the store, the attachments' folder and the listeners are is settled at the start: a change there is named, and waits
 //! for a restart.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -148,7 +148,7 @@ impl Daemon {
         let keys = keys::provide(&config, &self.key_source).context("a key could not be made")?;
         let (channels, difference) = self.channels.changed_to(&config, &self.clock)?;
         let public_url = config.server.public_url.clone().unwrap_or_else(|| self.own_url.clone());
-        let options = engine_options(&config, &keys, &channels, public_url);
+        let options = engine_options(&config, &keys, &channels, public_url, self.files.clone());
         self.engine.reconfigure(options).await?;
         // From here on nothing fails.
         self.channels.become_these(channels);
@@ -173,7 +173,10 @@ impl Daemon {
         let waiting = [
             ("server.listen", before.server.listen != after.server.listen),
             ("server.admin_listen", before.server.admin_listen != after.server.admin_listen),
-            ("store", before.store != Store { retention: before.store.retention, ..after.store.clone() }),
+            (
+                "store or attachments",
+                before.store != Store { retention: before.store.retention, ..after.store.clone() },
+            ),
         ];
         for (key, _) in waiting.into_iter().filter(|(_, changed)| *changed) {
             tracing::warn!(key, "this change waits for a restart of the daemon");

@@ -33,6 +33,31 @@ fn an_empty_file_is_a_configuration_of_defaults_with_warnings() {
 }
 
 #[test]
+fn attachments_lie_beside_the_store_unless_a_folder_is_named() {
+    let of = |text: &str| {
+        let folder = Folder::new(text);
+        folder.load(&[]).map(|config| (config.store.attachments, folder.path("")))
+    };
+    let (beside, root) = of("[store]\nurl = \"sqlite:kept\"\n").unwrap();
+    assert_eq!((beside.folder, beside.max_bytes), (root.join("kept/attachments"), 25_000_000));
+    let (named, root) = of("[attachments]\nurl = \"file:files\"\nmax_bytes = \"1 MB\"\n").unwrap();
+    assert_eq!((named.folder, named.max_bytes), (root.join("files"), 1_000_000));
+    let (whole, _) = of("[attachments]\nurl = \"file:///srv/files\"\n").unwrap();
+    assert_eq!(whole.folder, PathBuf::from("/srv/files"));
+    for (wrong, mend) in [
+        ("url = \"s3://bucket\"", "write file: and a folder"),
+        ("url = \"file:\"", "write file: and a folder"),
+        ("max_bytes = \"0\"", "from 1 B to 1 GB"),
+        ("max_bytes = \"2 GB\"", "from 1 B to 1 GB"),
+        ("max_byte = \"2 MB\"", "max_bytes"),
+    ] {
+        let refused = of(&format!("[attachments]\n{wrong}\n")).unwrap_err();
+        let finding = refused.findings.iter().find(|finding| finding.table == "attachments").unwrap();
+        assert!(finding.mend.contains(mend), "{wrong}: {finding:?}");
+    }
+}
+
+#[test]
 fn every_key_arrives_with_its_type() {
     let folder = Folder::new(&format!(
         r#"

@@ -14,7 +14,7 @@ mod booth;
 mod client;
 mod counts;
 mod log;
-mod record;
+pub mod record;
 mod stream;
 
 use std::{
@@ -25,6 +25,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use frontdesk_attachments::{Files, FilesOptions};
 use frontdesk_engine::{AgentOptions, ConnectedChannel, Engine, EngineOptions, Protocol};
 use frontdesk_http::{Front, HttpOptions, Limits, MountedChannel, Scope, TokenGrant};
 use frontdesk_model::*;
@@ -65,6 +66,9 @@ pub struct World {
     served: JoinHandle<()>,
     folder: tempfile::TempDir,
 }
+
+/// No attachment is larger here.
+pub const MAX_BYTES: u64 = 1_000_000;
 
 impl World {
     pub async fn new() -> Self {
@@ -112,7 +116,11 @@ impl World {
             account: name.parse().unwrap(),
             adapter: Arc::new(booth.clone()),
         });
+        let files = FilesOptions { max_bytes: MAX_BYTES, min_free: 0 };
+        let files = Files::open(&folder.path().join("attachments"), "a store", false, files).unwrap();
         let options = EngineOptions {
+            files: Some(files),
+            exempt: Vec::new(),
             name: "here".into(),
             public_url: "https://desk.example.com".into(),
             agent,

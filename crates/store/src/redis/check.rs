@@ -163,6 +163,8 @@ struct Seen {
     more: Option<Seq>,
     /// Something is there.
     there: bool,
+    /// Attachments whose bytes should be there.
+    stored: Vec<(AttachmentId, Stored)>,
 }
 
 impl Seen {
@@ -347,6 +349,7 @@ impl Walk<'_> {
     /// Gives where the same conversation goes on.
     fn count(&mut self, seen: Seen) -> Option<Seq> {
         self.found.flaws.extend(seen.flaws);
+        self.found.stored.extend(seen.stored);
         self.found.events += seen.events;
         self.spend(usize::try_from(seen.events).unwrap_or(usize::MAX).max(1));
         self.found.conversations += u64::from(seen.there && seen.more.is_none());
@@ -880,6 +883,8 @@ fn event(id: ConversationId, element: &Element, marks: i64, seen: &mut Seen) {
     if (marks & MESSAGE != 0) != message.is_some() || (marks & WAITS != 0) != element.event.body.waits_for_answer() {
         seen.say(FlawKind::Log, id, format!("event {at} is marked as something that it is not"));
     }
+    let bytes = |attachment: &Attachment| Some((attachment.id, attachment.stored()?.clone()));
+    seen.stored.extend(message.into_iter().flat_map(|message| &message.attachments).filter_map(bytes));
     let is_sent = message.is_some_and(|message| message.direction == Direction::Outbound && !message.private);
     match &element.delivery {
         Some(_) if !is_sent => {

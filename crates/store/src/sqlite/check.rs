@@ -411,6 +411,12 @@ impl Walk<'_> {
             self.say(FlawKind::Log, id, format!("event {at} is marked as something that it is not"));
         }
         let Some(message) = message else { return Ok(()) };
+        let bytes = |attachment: &Attachment| Some((attachment.id, attachment.stored()?.clone()));
+        self.found.stored.extend(message.attachments.iter().filter_map(bytes));
+        let will_be_fetched = |fetching: Fetching| (fetching.from..=fetching.through).contains(&event.seq);
+        if message.awaits_attachments() && !conversation.fetching.is_some_and(will_be_fetched) {
+            self.say(FlawKind::Schedule, id, format!("an attachment of event {at} is to be fetched, and nobody will"));
+        }
         let stored = self
             .view
             .prepare_cached("SELECT conversation, seq, status FROM messages WHERE id = ?1")?

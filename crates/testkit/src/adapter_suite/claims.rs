@@ -31,7 +31,7 @@ fn route(adapter: &Arc<dyn Adapter>, inbox: &Arc<TestInbox>) -> Route {
 async fn send(adapter: &Arc<dyn Adapter>, outgoing: &Outgoing) -> Outcome {
     let parts = adapter.render(outgoing);
     let part = parts.first().expect("at least one part");
-    adapter.send(&Dispatch { message: outgoing.message.id, index: 0, part }).await
+    adapter.send(&Dispatch { message: outgoing.message.id, index: 0, part, links: &[] }).await
 }
 
 fn status(response: &RouteResponse) -> u16 {

@@ -9,7 +9,7 @@ pub(super) fn capabilities(outbound: bool) -> Capabilities {
         unit: TextUnit::Bytes,
         buttons: false,
         edit: false,
-        attachments: false,
+        attachments: true,
         typing: false,
         outbound,
         resend: Resend::SameKey,

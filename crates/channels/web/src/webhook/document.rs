@@ -1,11 +1,11 @@
 //! The channel's route as the API's description shows it. What it says of the body is what [`super::wire`] holds a body to.
 
-use frontdesk_model::{Admission, AnswerDocument, HeaderDocument, Method, ProblemDocument, RouteDocument};
+use frontdesk_model::{Admission, AnswerDocument, Attachment, HeaderDocument, Method, ProblemDocument, RouteDocument};
 use serde_json::{Value, json};
 
 use super::{
     refusal::Refusal,
-    wire::{MAX_EMAIL, MAX_LOCALE, MAX_NAME, MAX_SUBJECT},
+    wire::{MAX_EMAIL, MAX_LOCALE, MAX_NAME, MAX_SUBJECT, MAX_URL},
 };
 
 /// `POST /messages`.
@@ -41,6 +41,7 @@ pub(super) fn messages() -> RouteDocument {
             "thread": "order-77",
             "from": {"id": "u42", "name": "Ada", "email": "ada@example.com"},
             "text": "Where is my order?",
+            "attachments": [{"url": "https://files.example.com/photo.jpg", "name": "photo.jpg"}],
             "sent_at": "2026-01-05T10:00:00Z"
         })),
         answers: vec![AnswerDocument {
@@ -106,7 +107,21 @@ fn body() -> Value {
                 "type": ["boolean", "null"],
                 "description": "A program wrote it by itself; it is not answered automatically."
             },
-            "attachments": {"type": ["array", "null"], "maxItems": 0, "description": "Not taken yet."}
+            "attachments": {
+                "type": ["array", "null"],
+                "maxItems": Attachment::MAX_OF_A_MESSAGE,
+                "description": "Files that came with it. They are fetched after the message is stored: from public addresses, and from hosts and \
+                                ports that the configuration names.",
+                "items": {
+                    "type": "object",
+                    "required": ["url"],
+                    "properties": {
+                        "url": {"type": "string", "format": "uri", "maxLength": MAX_URL, "description": "Where it is fetched: http or https."},
+                        "name": {"type": ["string", "null"], "description": "What it is called; of a path the last piece counts."}
+                    },
+                    "additionalProperties": false
+                }
+            }
         },
         "additionalProperties": false,
         "oneOf": [

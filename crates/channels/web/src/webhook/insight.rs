@@ -1,7 +1,10 @@
 //! A look into the channel: what a body means, and the body of an answer.
 
-use frontdesk_model::{Decoded, DecodedSender, DecodedThread, Envelope, Insight, Raw, Rendered, Unreadable, Wanted};
-use frontdesk_richtext::{Loss, Said, append_attachments, append_buttons, document, show, write};
+use frontdesk_model::{
+    Decoded, DecodedAttachment, DecodedSender, DecodedThread, Envelope, Insight, Raw, RemoteFile, Rendered, Unreadable,
+    Wanted, WantedAttachment,
+};
+use frontdesk_richtext::{Loss, Said, append_buttons, document, show, write};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -38,13 +41,6 @@ impl Insight for WebhookInsight {
         let mut document = document(&wanted.content);
         let mut lost = Vec::new();
         let Said { mut text, mut markdown } = Said::of_document(&wanted.content, &document);
-        if !wanted.attachments.is_empty() {
-            append_attachments(
-                &mut document,
-                wanted.attachments.iter().map(|file| (file.name.as_deref(), file.url.as_str())),
-            );
-            lost.push(Loss::Attachments);
-        }
         if !wanted.buttons.is_empty() {
             append_buttons(&mut document, wanted.buttons.iter().map(|button| button.label.as_str()));
             lost.push(Loss::Buttons);
@@ -64,10 +60,19 @@ impl Insight for WebhookInsight {
             text: &text,
             markdown: &markdown,
             html: &html.text,
+            attachments: wanted.attachments.iter().map(attached).collect(),
             reply_to: wanted.reply_to.as_deref(),
         });
         Rendered { requests: vec![json!({ "body": body })], degraded: degraded.names().collect() }
     }
+}
+
+/// As it is delivered, but for what is known only once its bytes are here: then its address is one of ours.
+fn attached(file: &WantedAttachment) -> Value {
+    json!({
+        "id": null, "name": file.name, "state": null, "media_type": null, "size": null, "sha256": null,
+        "url": file.url, "expires_at": null,
+    })
 }
 
 fn unreadable(problem: frontdesk_model::HttpProblem) -> Unreadable {
@@ -95,5 +100,16 @@ fn decoded(envelope: &Envelope) -> Decoded {
     let said = Said::by_a_stranger(&envelope.content);
     decoded.text = Some(said.text.into_owned());
     show(&mut decoded, &document(&envelope.content));
+    let attachment = |file: &RemoteFile| DecodedAttachment {
+        name: file.name.clone(),
+        media_type: None,
+        size: None,
+        sha256: None,
+        inline: false,
+        content_id: None,
+        file_id: None,
+        url: Some(file.url.clone()),
+    };
+    decoded.attachments = envelope.attachments.iter().map(attachment).collect();
     decoded
 }

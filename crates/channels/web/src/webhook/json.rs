@@ -1,5 +1,5 @@
 //! A reader of small JSON objects that a stranger wrote: keeps the texts of the first two levels, at most [`KEPT`] fields of
-//! an object, and passes over everything else without storing it. So a body never costs much more memory than its bytes.
+//! an object or items of a list, and passes over everything else without storing it. So a body never costs much more memory than its bytes.
 //!
 //! `serde_json` holds the nesting to [`MAX_DEPTH`]. A field that is given twice is refused: readers disagree about which one
 //! counts.
@@ -25,7 +25,7 @@ pub(super) enum Value {
     Text(String),
     Switch(bool),
     Number,
-    List { empty: bool },
+    List(Vec<Value>),
     Object(Vec<(String, Value)>),
 }
 
@@ -37,7 +37,7 @@ impl Value {
             Self::Text(_) => "text",
             Self::Switch(_) => "true or false",
             Self::Number => "a number",
-            Self::List { .. } => "a list",
+            Self::List(_) => "a list",
             Self::Object(_) => "an object",
         }
     }
@@ -46,7 +46,7 @@ impl Value {
 /// Reads a body.
 pub(super) fn read(body: &[u8]) -> Result<Value, HttpProblem> {
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let value = Kept(LEVELS).deserialize(&mut reader);
+    let value = Kept(LEVELS, Items::Passed).deserialize(&mut reader);
     value.and_then(|value| reader.end().map(|()| value)).map_err(|error| refused(&error))
 }
 
@@ -63,8 +63,15 @@ fn refused(error: &serde_json::Error) -> HttpProblem {
     Refusal::InvalidJson.because(format!("send the message as a JSON object; the reader says: {words}"))
 }
 
-/// Reads a value and keeps the fields of this many levels of objects.
-struct Kept(u8);
+/// Reads a value and keeps the fields of this many levels of objects, and the items of lists that are such a field.
+struct Kept(u8, Items);
+
+/// Whether the items of a list are kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Items {
+    Kept,
+    Passed,
+}
 
 impl<'de> DeserializeSeed<'de> for Kept {
     type Value = Value;
@@ -106,11 +113,16 @@ impl<'de> Visitor<'de> for Kept {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-        let mut empty = true;
-        while list.next_element::<Passed>()?.is_some() {
-            empty = false;
+        let mut items = Vec::new();
+        if self.1 == Items::Kept {
+            while items.len() < KEPT
+                && let Some(item) = list.next_element_seed(Self(self.0, Items::Passed))?
+            {
+                items.push(item);
+            }
         }
-        Ok(Value::List { empty })
+        while list.next_element::<Passed>()?.is_some() {}
+        Ok(Value::List(items))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
@@ -121,7 +133,7 @@ impl<'de> Visitor<'de> for Kept {
         };
         while fields.len() < KEPT {
             let Some(name) = map.next_key::<String>()? else { return Ok(Value::Object(fields)) };
-            let value = map.next_value_seed(Kept(below))?;
+            let value = map.next_value_seed(Kept(below, Items::Kept))?;
             fields.push((name, value));
         }
         while map.next_entry::<Passed, Passed>()?.is_some() {}
@@ -192,7 +204,7 @@ mod tests {
 
     #[test]
     fn names_the_depth_that_it_really_keeps() {
-        assert_eq!(read(nested(MAX_DEPTH - 1).as_bytes()).unwrap(), Value::List { empty: false });
+        assert_eq!(read(nested(MAX_DEPTH - 1).as_bytes()).unwrap(), Value::List(Vec::new()));
         assert_eq!(read(nested(MAX_DEPTH).as_bytes()).unwrap_err().slug, "json-too-deep");
     }
 

@@ -19,7 +19,7 @@ use http::{HeaderMap, StatusCode, header};
 use reqwest::{Client, Response, redirect};
 use url::Url;
 
-use super::signature::SigningKey;
+use super::{signature::SigningKey, wire::with_links};
 
 /// A connection has this long to open, within the whole time-out.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -75,7 +75,7 @@ impl FarEnd {
     pub(super) async fn send(&self, part: &Dispatch<'_>, keys: &[SigningKey]) -> Outcome {
         let id = part.message.to_string();
         let timestamp = self.clock.now().as_secs().to_string();
-        let body = part.part.0.to_string().into_bytes();
+        let body = with_links(part.part, part.links);
         let mut request = self
             .client
             .post(self.address.0.clone())

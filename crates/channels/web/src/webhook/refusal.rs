@@ -56,8 +56,6 @@ refusals! {
     InvalidField = "invalid-field", 422, "A field of the message is not right";
     /// 422: both forms of the content were given.
     TextAndMarkdown = "text-and-markdown", 422, "The message has both text and markdown";
-    /// 422: the message carries attachments.
-    Attachments = "attachments-not-supported", 422, "Attachments are not supported";
     /// 503: nothing was taken; come again after `Retry-After`.
     Unavailable = "unavailable", 503, "Nothing new is taken at the moment";
 }

@@ -1,7 +1,7 @@
 //! The two bodies: the message that is handed in, and the message that is delivered.
 //!
 //! In: `from.id` and one of `text` and `markdown` are required; `id`, `thread` (by default `from.id`), `from.name`,
-//! `from.email`, `from.locale`, `subject`, `sent_at`, `auto_generated` may be there. A field that is not known is refused, because it
+//! `from.email`, `from.locale`, `subject`, `sent_at`, `auto_generated` and `attachments` may be there. A field that is not known is refused, because it
 //! is more often a slip than a wish; `null` stands for a field that is not there.
 //!
 //! Out: `{"type": "message.created", "id", "timestamp", "data": {"thread", "to", "message"}}`. Of `text` and `markdown` the one
@@ -9,8 +9,8 @@
 //! has no element for is told to whoever wrote the message ([`degraded`]).
 
 use frontdesk_model::{
-    Content, Envelope, ExternalId, FrozenPart, HttpProblem, Identity, MessageId, Outgoing, Sender, ThreadId, Timestamp,
-    Trust, UniqueWithin,
+    Attachment, Content, Envelope, ExternalId, FrozenPart, HttpProblem, Identity, Link, MessageId, Outgoing,
+    RemoteFile, Sender, ThreadId, Timestamp, Trust, UniqueWithin,
 };
 use frontdesk_richtext::{Document, HtmlRules, Rendering, Said, document, write};
 use serde_json::json;
@@ -24,6 +24,9 @@ use super::{
 const MESSAGE: &[&str] =
     &["id", "thread", "from", "text", "markdown", "subject", "sent_at", "auto_generated", ATTACHMENTS];
 const ATTACHMENTS: &str = "attachments";
+const ATTACHMENT: &[&str] = &["url", "name"];
+/// The longest address of an attachment, in bytes.
+pub(super) const MAX_URL: usize = 2048;
 const FROM: &[&str] = &["id", "name", "email", "locale"];
 /// The bounds of ids, in the words of a sender's side.
 const ID_RULE: &str = "it must have 1 to 512 bytes and no control characters";
@@ -55,7 +58,7 @@ pub fn decode(body: &[u8], arrived: Arrived<'_>) -> Result<Envelope, HttpProblem
             .because("the body must be a JSON object such as {\"from\": {\"id\": \"u42\"}, \"text\": \"Hello\"}"));
     };
     let mut message = Object::of("", fields, MESSAGE)?;
-    refuse_attachments(message.take(ATTACHMENTS))?;
+    let attachments = attachments(&mut message)?;
     let from = match message.take("from") {
         Some(Value::Object(fields)) => fields,
         Some(other) => return Err(message.not("from", "an object such as {\"id\": \"u42\"}", &other)),
@@ -74,20 +77,52 @@ pub fn decode(body: &[u8], arrived: Arrived<'_>) -> Result<Envelope, HttpProblem
         sender,
         content,
         subject: message.line("subject", MAX_SUBJECT)?,
-        attachments: Vec::new(),
+        attachments,
         auto_generated: message.switch("auto_generated")?,
         sent_at: message.moment("sent_at")?,
     })
 }
 
-fn refuse_attachments(attachments: Option<Value>) -> Result<(), HttpProblem> {
-    match attachments {
-        None | Some(Value::List { empty: true }) => Ok(()),
-        Some(_) => Err(Refusal::Attachments.because(
-            "`attachments` are not taken on this channel; nothing of this message was: send it without them, for example \
-             with links in its text",
-        )),
+fn attachments(message: &mut Object) -> Result<Vec<RemoteFile>, HttpProblem> {
+    let items = match message.take(ATTACHMENTS) {
+        None => return Ok(Vec::new()),
+        Some(Value::List(items)) => items,
+        Some(other) => {
+            return Err(message.not(
+                ATTACHMENTS,
+                "a list such as [{\"url\": \"https://…\", \"name\": \"photo.jpg\"}]",
+                &other,
+            ));
+        }
+    };
+    if items.len() > Attachment::MAX_OF_A_MESSAGE {
+        let most = Attachment::MAX_OF_A_MESSAGE;
+        return Err(
+            message.invalid(ATTACHMENTS, &format_args!("a message has at most {most}; send the rest with another one"))
+        );
     }
+    items.into_iter().map(attachment).collect()
+}
+
+fn attachment(item: Value) -> Result<RemoteFile, HttpProblem> {
+    let Value::Object(fields) = item else {
+        return Err(Refusal::InvalidField.because(
+            "`attachments` must be a list of objects such as {\"url\": \"https://…\", \"name\": \"photo.jpg\"}",
+        ));
+    };
+    let mut file = Object::of("attachments.", fields, ATTACHMENT)?;
+    let Some(url) = file.text("url")? else {
+        return Err(file.missing("url", "say where the file can be fetched"));
+    };
+    let is_address = |text: &str| {
+        let parsed = url::Url::parse(text).ok();
+        parsed.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some())
+    };
+    if url.len() > MAX_URL || !is_address(&url) {
+        return Err(file.invalid("url", &format_args!("write an http or https address of at most {MAX_URL} bytes")));
+    }
+    // However long a name is, a bounded piece of it is used.
+    Ok(RemoteFile { url, name: file.text("name")? })
 }
 
 fn sender(mut from: Object) -> Result<(ThreadId, Sender), HttpProblem> {
@@ -236,13 +271,12 @@ impl Object {
 fn unknown(path: &str, name: &str, known: &[&str]) -> HttpProblem {
     // What the sender wrote goes back to the sender, short and without what a terminal would act on.
     let shown: String = name.chars().filter(|letter| !letter.is_control()).take(40).collect();
-    // A field that is known only to be refused helps nobody.
-    let usable = || known.iter().filter(|word| **word != ATTACHMENTS);
-    let nearest = usable().map(|word| (strsim::osa_distance(&shown, word), word)).min_by_key(|(changes, _)| *changes);
+    let nearest =
+        known.iter().map(|word| (strsim::osa_distance(&shown, word), word)).min_by_key(|(changes, _)| *changes);
     let mend = match nearest {
         Some((changes, word)) if changes <= (word.len() / 2).max(1) => format!("did you mean `{path}{word}`?"),
         _ => {
-            let all: Vec<String> = usable().map(|word| format!("`{path}{word}`")).collect();
+            let all: Vec<String> = known.iter().map(|word| format!("`{path}{word}`")).collect();
             format!("known are {}", all.join(", "))
         }
     };
@@ -258,10 +292,11 @@ pub(super) struct Delivered<'a> {
     pub(super) text: &'a str,
     pub(super) markdown: &'a str,
     pub(super) html: &'a str,
+    pub(super) attachments: Vec<serde_json::Value>,
     pub(super) reply_to: Option<&'a str>,
 }
 
-/// The body that is delivered, the same on every attempt.
+/// The body that is delivered: the same on every attempt but for the addresses of its attachments.
 pub(super) fn encode(outgoing: &Outgoing) -> FrozenPart {
     let message = &outgoing.message;
     let document = document(&message.content);
@@ -275,6 +310,7 @@ pub(super) fn encode(outgoing: &Outgoing) -> FrozenPart {
         text: &text,
         markdown: &markdown,
         html: &html(&document).text,
+        attachments: message.attachments.iter().map(attached).collect(),
         reply_to: outgoing.reply_to_external.as_ref().map(ExternalId::as_str),
     }))
 }
@@ -293,10 +329,44 @@ pub(super) fn body(of: &Delivered<'_>) -> serde_json::Value {
                 "text": of.text,
                 "markdown": of.markdown,
                 "html": of.html,
+                "attachments": of.attachments,
                 "reply_to": of.reply_to,
             },
         },
     })
+}
+
+/// A file that goes with the message; its address is signed with each attempt.
+fn attached(attachment: &Attachment) -> serde_json::Value {
+    let stored = attachment.stored();
+    json!({
+        "id": attachment.id,
+        "name": attachment.name,
+        "state": attachment.state.word(),
+        "media_type": stored.map(|stored| &stored.media_type),
+        "size": stored.map(|stored| stored.size),
+        "sha256": stored.map(|stored| stored.sha256),
+        "url": null,
+        "expires_at": null,
+    })
+}
+
+/// The body of one attempt: the frozen one, with addresses of the attachments that open now.
+pub(super) fn with_links(part: &FrozenPart, links: &[Link]) -> Vec<u8> {
+    if links.is_empty() {
+        return part.0.to_string().into_bytes();
+    }
+    let mut body = part.0.clone();
+    let attachments = body.pointer_mut("/data/message/attachments").and_then(serde_json::Value::as_array_mut);
+    for attachment in attachments.into_iter().flatten() {
+        let id = attachment.get("id").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        let link = links.iter().find(|link| link.id.to_string() == id);
+        if let (Some(link), Some(fields)) = (link, attachment.as_object_mut()) {
+            fields.insert("url".into(), json!(link.url));
+            fields.insert("expires_at".into(), json!(link.expires_at));
+        }
+    }
+    body.to_string().into_bytes()
 }
 
 /// What `html` cannot show as it was written.

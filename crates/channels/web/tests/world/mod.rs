@@ -85,7 +85,7 @@ impl World {
     pub async fn send(&self, outgoing: &Outgoing) -> Outcome {
         let parts = self.adapter.render(outgoing);
         assert_eq!(parts.len(), 1);
-        self.adapter.send(&Dispatch { message: outgoing.message.id, index: 0, part: &parts[0] }).await
+        self.adapter.send(&Dispatch { message: outgoing.message.id, index: 0, part: &parts[0], links: &[] }).await
     }
 }
 

@@ -98,6 +98,7 @@ pub fn read_chat_answer(body: &[u8]) -> Result<ChatAnswer, ChatTrouble> {
     let said = without_thoughts(&words.text);
     let said = (!said.trim().is_empty()).then(|| ReplyMessage {
         content: Content::Markdown(said.into()),
+        attachments: Vec::new(),
         reply_to: None,
         private: false,
     });

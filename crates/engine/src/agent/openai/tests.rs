@@ -211,7 +211,12 @@ fn completion(message: Value, finish_reason: &str) -> Value {
 }
 
 fn says(text: &str) -> ChatAnswer {
-    let messages = vec![ReplyMessage { content: Content::Markdown(text.into()), reply_to: None, private: false }];
+    let messages = vec![ReplyMessage {
+        content: Content::Markdown(text.into()),
+        attachments: Vec::new(),
+        reply_to: None,
+        private: false,
+    }];
     ChatAnswer { reply: Reply { messages, ..Reply::default() }, strange_calls: 0 }
 }
 
