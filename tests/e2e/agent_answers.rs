@@ -190,3 +190,26 @@ fn reply_way(request: &Received) -> (String, String) {
 async fn reply(world: &World, url: &str, token: &str, body: Value) -> Response {
     world.http.post(url).bearer_auth(token).json(&body).send().await.unwrap()
 }
+
+#[tokio::test]
+async fn an_agent_that_asked_for_an_hour_of_quiet_is_not_well_and_may_be_asked_at_once() {
+    let quiet: Vec<fn(&Received) -> Reply> = vec![|_| Reply::status(503).header("retry-after", "3600"), echo];
+    let world = World::of(FarEnd::start(one_after_another(quiet)).await, FarEnd::start(takes).await);
+    let _daemon = world.start().await;
+    let id = world.say("t", "1", "hello").await;
+    world.agent.wait_for(1).await;
+    let began = std::time::Instant::now();
+    loop {
+        let status = world.cli(&["status", "--check"]).await;
+        if status.out.contains("the agent asked for quiet; events wait until 2") {
+            assert_eq!(status.status.code(), Some(1), "{status:?}");
+            assert!(status.out.contains("at once with: frontdesk agent resume"), "{status:?}");
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{status:?}");
+    }
+    world.cli(&["agent", "resume"]).await.fine();
+    world.settled(&id, "sent").await;
+    assert_eq!(world.agent.count(), 2);
+    assert!(world.cli(&["status"]).await.fine().contains("All is well."));
+}

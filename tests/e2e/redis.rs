@@ -123,6 +123,11 @@ async fn a_redis_that_does_not_answer_means_503_and_then_everything_goes_on() {
     };
     server.stop();
     refused("2").await;
+    // What the daemon knows without its store is told all the same.
+    let status = world.cli(&["status", "--check"]).await;
+    assert_eq!(status.status.code(), Some(1), "{status:?}");
+    assert!(status.out.contains("the store takes no new messages: nothing listens"), "{status:?}");
+    assert!(status.out.contains("Agent") && status.out.contains("shop"), "{status:?}");
     assert!(server.run());
     take(&world, "2").await;
     {

@@ -59,7 +59,7 @@ const ALONE_SPAN: Duration = Duration::from_secs(30 * 60);
 const HISTORY_BYTES: usize = 256 * 1024;
 
 /// A longer pause than this is worth a line in the log.
-const LOUD_PAUSE: Duration = Duration::from_secs(60);
+pub(crate) const LOUD_PAUSE: Duration = Duration::from_secs(60);
 
 /// The lane's worker.
 pub(crate) struct AgentWork {

@@ -254,6 +254,11 @@ impl Health {
         (standing, state.since, state.reason.clone())
     }
 
+    /// For how long nothing is sent, as it asked for quiet.
+    pub(crate) fn quiet_for(&self, now: Duration) -> Option<Duration> {
+        self.state().quiet_until(now)?.checked_sub(now)
+    }
+
     /// The operator says that it wants work again: a stopped one counts as well, an unwell one is tried at once.
     pub(crate) fn resume(&self) {
         let mut state = self.state();

@@ -161,7 +161,7 @@ impl<W: Work> Worker<W> {
         while !self.is_over(shared) {
             if let Room::Low(reason) = shared.store.room() {
                 // Every send writes before and after it: without room, nothing new is begun.
-                shared.note_store_error(&StoreError::Full(reason));
+                shared.note_no_room(&reason);
                 self.pause(shared, NO_ROOM_PAUSE).await;
                 continue;
             }

@@ -189,6 +189,16 @@ impl Shared {
     /// Logs the store's trouble, at most once in five seconds.
     pub(crate) fn note_store_error(&self, error: &StoreError) {
         measure::store_trouble(error);
+        self.complain(error);
+    }
+
+    /// The store takes nothing new, for a reason that it gives in a sentence of its own.
+    pub(crate) fn note_no_room(&self, reason: &str) {
+        measure::store_trouble(&StoreError::Full(String::new()));
+        self.complain(&reason);
+    }
+
+    fn complain(&self, error: &dyn std::fmt::Display) {
         let now = self.clock.now().as_millis();
         let last = self.complained_at.load(Ordering::Relaxed);
         if now - last >= 5_000

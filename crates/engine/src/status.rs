@@ -1,9 +1,16 @@
 //! How everything is, for the operator: what `GET /v1/status` answers.
 
-use frontdesk_model::{Census, ChannelName, DaemonId, KindName, Lane, LaneCensus, Presence, Room, Timestamp, Waiting};
+use frontdesk_model::{
+    Census, ChannelName, DaemonId, KindName, Lane, LaneCensus, Presence, Room, StoreError, Timestamp, Waiting,
+};
 use serde::Serialize;
 
-use crate::{desk::DeskError, health::Standing, runtime::Shared};
+use crate::{
+    agent::LOUD_PAUSE,
+    desk::DeskError,
+    health::{Health, Standing},
+    runtime::Shared,
+};
 
 /// The daemon and everything around it.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -74,6 +81,9 @@ pub struct AgentView {
     #[schema(required)]
     reason: Option<String>,
     in_hand: usize,
+    /// It asked for quiet, until then nothing is sent.
+    #[schema(required)]
+    quiet_until: Option<Timestamp>,
 }
 
 /// How an endpoint is.
@@ -101,6 +111,9 @@ pub struct ChannelView {
     since: Option<Timestamp>,
     #[schema(required)]
     reason: Option<String>,
+    /// It asked for quiet, until then nothing is sent.
+    #[schema(required)]
+    quiet_until: Option<Timestamp>,
     /// When a message last came in, since the daemon started.
     #[schema(required)]
     last_received_at: Option<Timestamp>,
@@ -162,19 +175,27 @@ impl From<Standing> for StateView {
 }
 
 pub(crate) async fn of(shared: &Shared) -> Result<StatusView, DeskError> {
-    let census = shared.store.census().await?;
+    // A store that does not answer is no reason to say nothing of all the rest.
+    let (census, unheard) = match shared.store.census().await {
+        Ok(census) => (census, None),
+        Err(StoreError::Unavailable(reason)) => (Census::default(), Some(reason)),
+        Err(error) => return Err(error.into()),
+    };
     let live = shared.live();
     let described = shared.store.describe();
-    let reason = match shared.store.room() {
-        Room::Enough => None,
-        Room::Low(reason) => Some(reason),
+    let reason = match (unheard, shared.store.room()) {
+        (Some(reason), _) => Some(format!("{reason}; until it answers, it is not known what waits")),
+        (None, Room::Low(reason)) => Some(reason),
+        (None, Room::Enough) => None,
     };
+    let quiet = |health: &Health| Some(shared.clock.now().plus(health.quiet_for(shared.clock.boot())?));
     let store = StoreView { name: described.name, durability: described.durability, room: reason.is_none(), reason };
     let agent = match &live.agent {
-        None => AgentView { state: StateView::Absent, since: None, reason: None, in_hand: 0 },
+        None => AgentView { state: StateView::Absent, since: None, reason: None, in_hand: 0, quiet_until: None },
         Some(worker) => {
             let (standing, since, reason) = worker.work().health.standing();
-            AgentView { state: standing.into(), since, reason: said(reason), in_hand: worker.in_hand() }
+            let quiet_until = quiet(&worker.work().health);
+            AgentView { state: standing.into(), since, reason: said(reason), in_hand: worker.in_hand(), quiet_until }
         }
     };
     let mut channels: Vec<ChannelView> = live
@@ -188,6 +209,7 @@ pub(crate) async fn of(shared: &Shared) -> Result<StatusView, DeskError> {
                 state: standing.into(),
                 since,
                 reason: said(reason),
+                quiet_until: quiet(&state.gate.health),
                 last_received_at: state.gate.last.received(),
                 last_sent_at: state.gate.last.sent(),
                 waiting: waiting(&census, name),
@@ -204,6 +226,7 @@ pub(crate) async fn of(shared: &Shared) -> Result<StatusView, DeskError> {
                 state: StateView::Absent,
                 since: None,
                 reason: Some("it is not in the configuration; its messages wait until it is".into()),
+                quiet_until: None,
                 last_received_at: None,
                 last_sent_at: None,
                 waiting: waiting(&census, &row.channel),
@@ -212,7 +235,7 @@ pub(crate) async fn of(shared: &Shared) -> Result<StatusView, DeskError> {
         }
     }
     channels.sort_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
-    let unwell = what_is_unwell(&store, &agent, &channels, census.dead_letters);
+    let unwell = what_is_unwell(&store, &agent, &channels, census.dead_letters, shared.clock.now());
     Ok(StatusView {
         daemon: DaemonView {
             version: env!("CARGO_PKG_VERSION"),
@@ -292,7 +315,14 @@ fn oldest(census: &Census, channel: &ChannelName) -> Option<Timestamp> {
     deliveries(census, channel).filter_map(|row| row.oldest_at).min()
 }
 
-fn what_is_unwell(store: &StoreView, agent: &AgentView, channels: &[ChannelView], dead_letters: u64) -> Vec<String> {
+fn what_is_unwell(
+    store: &StoreView,
+    agent: &AgentView,
+    channels: &[ChannelView],
+    dead_letters: u64,
+    now: Timestamp,
+) -> Vec<String> {
+    let long = |quiet_until: Option<Timestamp>| quiet_until.filter(|until| until.since(now) > LOUD_PAUSE);
     let mut unwell = Vec::new();
     if let Some(reason) = &store.reason {
         unwell.push(format!("the store takes no new messages: {reason}"));
@@ -304,6 +334,11 @@ fn what_is_unwell(store: &StoreView, agent: &AgentView, channels: &[ChannelView]
         }
         StateView::Unwell => unwell.push(format!("the agent is unwell{}; events wait", why(&agent.reason))),
         StateView::Well | StateView::Absent => {}
+    }
+    if let Some(until) = long(agent.quiet_until) {
+        unwell.push(format!(
+            "the agent asked for quiet; events wait until {until}, or go on at once with: frontdesk agent resume"
+        ));
     }
     for channel in channels {
         let name = &channel.name;
@@ -317,6 +352,11 @@ fn what_is_unwell(store: &StoreView, agent: &AgentView, channels: &[ChannelView]
                 unwell.push(format!("messages wait for channel {name}, which is not in the configuration"));
             }
             StateView::Well => {}
+        }
+        if let Some(until) = long(channel.quiet_until) {
+            unwell.push(format!(
+                "channel {name} asked for quiet; messages wait until {until}, or go on at once with: frontdesk channel resume {name}"
+            ));
         }
     }
     match dead_letters {

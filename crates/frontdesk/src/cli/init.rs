@@ -242,7 +242,7 @@ impl Plan {
              #public_url = \"https://desk.example.com\"\n\
              \n\
              [store]\n\
-             # One folder that holds everything; a snapshot of it is a backup.\n\
+             # One folder that holds every message. `frontdesk backup FILE` copies it; the secrets beside this file belong to a backup too.\n\
              url = \"sqlite:./data\"\n\
              \n\
              {agent}\n\

@@ -60,7 +60,10 @@ fn page(status: &Status, screen: &Screen) -> String {
         (false, None) => "takes no new messages".to_owned(),
     };
     fact("Store", format!("{}; {room}", store.name));
-    fact("", store.durability.clone());
+    // Some lines: what can be lost, and what to write where so that it is not.
+    for line in store.durability.lines() {
+        fact("", line.to_owned());
+    }
     let agent = &status.agent;
     let in_hand = if agent.state == State::Absent { String::new() } else { format!(", {} in hand", agent.in_hand) };
     let how = endpoint(agent.state, agent.since.map(|since| process.now.since(since)), agent.reason.as_deref());

@@ -273,7 +273,10 @@ impl Core {
                 let servers: Vec<Memory> = answers.into_iter().filter_map(read).collect();
                 self.space.note(&servers);
             }
-            Err(error) => self.space.note_silence(link::failed(error).to_string()),
+            Err(error) => self.space.note_silence(match link::failed(error) {
+                StoreError::Unavailable(reason) => reason,
+                other => other.to_string(),
+            }),
         }
     }
 
