@@ -243,6 +243,11 @@ impl Outcome {
         ] {
             println!("{what:<44} {figure:>7}");
         }
+        println!(
+            "{:<44} {:>7}",
+            "store check, running and stopped",
+            if self.untidy.is_none() { "clean" } else { "flaws" }
+        );
         println!("{:<44} {:>7.1} MiB", "most memory of a daemon", self.peak);
         let violations = self.violations(options);
         if !violations.is_empty() {

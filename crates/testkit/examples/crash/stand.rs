@@ -102,6 +102,7 @@ impl Drop for Disk {
 
 pub(crate) struct Stand {
     pub(crate) sites: Vec<Site>,
+    daemon: PathBuf,
     daemons: Vec<Daemon>,
     server: Option<Server>,
     /// Follows the server, and takes its place.
@@ -169,6 +170,7 @@ impl Stand {
         let sites: Vec<Site> = sites.collect();
         let mut stand = Self {
             sites,
+            daemon: options.daemon.clone(),
             daemons: Vec::new(),
             server,
             replica,
@@ -416,8 +418,28 @@ impl Stand {
         struck
     }
 
-    /// As an operator ends them.
+    /// As an operator ends them, who then has the store looked through.
     pub(crate) async fn end(&mut self) -> Result<(), String> {
+        let running = self.check_store();
+        self.end_daemons().await?;
+        running.and_then(|()| self.check_store())
+    }
+
+    /// `frontdesk store check` has to find nothing.
+    fn check_store(&self) -> Result<(), String> {
+        let site = &self.sites[0];
+        let configuration = site.write().map_err(|error| error.to_string())?;
+        let mut command = Command::new(&self.daemon);
+        command.args(["store", "check", "--json", "--config"]).arg(configuration);
+        let out = command.output().map_err(|error| error.to_string())?;
+        if out.status.success() {
+            return Ok(());
+        }
+        let said = [out.stdout, out.stderr].concat();
+        Err(format!("store check: {}", String::from_utf8_lossy(&said).trim()))
+    }
+
+    async fn end_daemons(&mut self) -> Result<(), String> {
         for number in 0..self.daemons.len() {
             self.note_memory(number);
             self.daemons[number].terminate().map_err(|error| error.to_string())?;
