@@ -30,6 +30,8 @@ pub(crate) const TOKEN: &str = "campaign-token-0123456789";
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What Redis still has after a server's end comes out within this span, leases of 30 s included.
 const SETTLED_WITHIN: Duration = Duration::from_secs(45);
+/// What a server's last answers acknowledged is known to those who asked by then.
+const ANSWERS_ARRIVE: Duration = Duration::from_millis(300);
 const EVERYSEC: &[&str] = &["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""];
 
 /// Points of a message's way at which a daemon dies, in their order.
@@ -398,6 +400,7 @@ impl Stand {
         master.stop();
         self.kills += 1;
         proxy.lead_to(replica.port);
+        tokio::time::sleep(ANSWERS_ARRIVE).await;
         let struck = self.ledger.with(|book| book.in_flight());
         std::mem::swap(master, replica);
         // The one that was the master comes back, and follows.
@@ -413,6 +416,7 @@ impl Stand {
         tokio::time::sleep(dice.millis(200, 1000)).await;
         server.cut_power(&since);
         self.kills += 1;
+        tokio::time::sleep(ANSWERS_ARRIVE).await;
         let struck = self.ledger.with(|book| book.in_flight());
         assert!(server.run(), "Redis does not start again");
         struck
