@@ -231,7 +231,7 @@ async fn the_daemons_folder_beside_a_redis_is_its_own() {
     let folder = world.site.folder().join("own");
     let names: BTreeSet<_> =
         std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    assert_eq!(names, ["control.sock".to_owned(), "lock".to_owned()].into());
+    assert_eq!(names, ["attachments", "control.sock", "lock"].map(str::to_owned).into());
     let twin = Site::at(env!("CARGO_BIN_EXE_frontdesk"), world.site.folder()).unwrap();
     let twin = twin.on(&server.url()).with_store("folder = \"own\"");
     let said = refused(&twin).await;

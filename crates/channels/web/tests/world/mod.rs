@@ -188,7 +188,10 @@ impl AdapterCase for WebhookCase {
             ),
             ("no JSON", signed("m", "{")),
             ("nothing said", signed("m", r#"{"from":{"id":"u42"}}"#)),
-            ("attachments", signed("m", r#"{"from":{"id":"u42"},"text":"x","attachments":[{"url":"https://x"}]}"#)),
+            (
+                "attachment by no address",
+                signed("m", r#"{"from":{"id":"u42"},"text":"x","attachments":[{"url":"file:///x"}]}"#),
+            ),
         ]
     }
 
