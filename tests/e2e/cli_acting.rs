@@ -77,7 +77,8 @@ async fn what_cannot_be_sent_is_refused_with_the_reason() {
     let id = world.say("t", "1", "hello").await;
     world.settled(&id, "sent").await;
     let said = world.cli(&["send", &id, "--if-version", "7", "Too late."]).await.refused(1);
-    assert!(said.starts_with("frontdesk: the conversation has moved on: its version is 1"), "{said}");
+    let words = "frontdesk: the conversation is at version 1, and not at the one named\n  mend: read what is new, then";
+    assert!(said.starts_with(words) && !said.contains("if_version"), "{said}");
     let said = world.cli(&["send", &id, "--if-version", "7", "Too late.", "--json"]).await.refused(1);
     assert_eq!(serde_json::from_str::<Value>(&said).unwrap()["type"], "version-conflict", "{said}");
     for text in ["", "  \n", "-"] {
@@ -158,7 +159,7 @@ async fn a_conversation_is_taken_assigned_put_to_sleep_resolved_and_handed_back(
     let resolved = world.cli(&["conversations", "resolve", &id, "--json"]).await.json();
     is(&resolved, json!({ "status": "resolved", "id": id }));
     let said = world.cli(&["conversations", "hand-back", &id, "--if-version", "1"]).await.refused(1);
-    assert!(said.contains("has moved on"), "{said}");
+    assert!(said.contains("not at the one named"), "{said}");
     world.cli(&["conversations", "hand-back", &id]).await.fine();
     is(&world.get(&path).await, json!({ "owner": "agent" }));
     // The agent goes on.

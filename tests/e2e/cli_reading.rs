@@ -126,7 +126,9 @@ async fn one_conversation_is_shown_with_what_was_said_in_the_order_of_saying() {
     assert!(cut.out.contains("Asked the carrier.") && !cut.out.contains("Where is"), "the newest: {}", cut.out);
     assert!(cut.err.contains(&format!("frontdesk conversations show {id} --page ")), "{}", cut.err);
     let said = world.cli(&["conversations", "show", "cnv_00000000000000000000000000"]).await.refused(1);
-    assert!(said.starts_with("frontdesk: there is no conversation with this id"), "{said}");
+    assert!(said.starts_with("frontdesk: there is no conversation with this id\n  mend: frontdesk conv"), "{said}");
+    let said = world.cli(&["conversations", "show", &id, "--page", "nonsense"]).await.refused(2);
+    assert!(said.starts_with("frontdesk: --page: "), "{said}");
 }
 
 #[tokio::test]

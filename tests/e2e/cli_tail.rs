@@ -150,7 +150,8 @@ async fn only_the_channel_that_is_asked_for_and_a_name_that_is_none_is_pointed_o
     let id = world.say("t", "1", "hello").await;
     known.out_until(|out| out.contains(&id)).await;
     assert_eq!((stranger.out().as_str(), known.err().as_str()), ("", ""));
-    let said = world.cli(&["tail", "--since", "nonsense"]).await.refused(1);
+    let said = world.cli(&["tail", "--since", "nonsense"]).await.refused(2);
+    assert!(said.starts_with("frontdesk: --since: "), "{said}");
     assert!(said.contains("not a position that a stream gave"), "{said}");
 }
 

@@ -1,6 +1,7 @@
 //! What the daemon and its supervisor tell each other, and the doors beside the public one.
 
 use std::{
+    collections::BTreeSet,
     os::unix::{fs::PermissionsExt as _, net::UnixDatagram},
     path::PathBuf,
     time::Duration,
@@ -146,6 +147,11 @@ async fn t45_metrics_and_status_are_open_on_their_own_listener_only() {
     ] {
         assert!(figures.contains(figure), "{figure} is missing in:\n{figures}");
     }
+    let headed = |word: &str| -> BTreeSet<&str> {
+        figures.lines().filter_map(|line| line.strip_prefix(word)?.split(' ').next()).collect()
+    };
+    assert_eq!(headed("# TYPE "), headed("# HELP "), "each figure says what it is");
+    assert!(figures.contains("# TYPE process_cpu_seconds_total counter"), "{figures}");
     let status: Value = admin("/v1/status").await.unwrap().json().await.unwrap();
     assert_eq!(status["unwell"], Value::Array(Vec::new()));
     assert_eq!(admin("/v1/conversations").await.unwrap().status(), StatusCode::NOT_FOUND);
@@ -189,12 +195,13 @@ async fn a_connection_made_while_the_daemon_is_down_is_served_after_its_start() 
     let file = folder.path().join("channels.toml");
     // The address in the configuration is not used.
     std::fs::write(&file, "[server]\nlisten = \"127.0.0.1:1\"\n[channels.shop]\nkind = \"webhook\"\n").unwrap();
+    let said = folder.path().join("said");
     let mut child = std::process::Command::new("python3")
         .args(["-c", ACTIVATE, &port.to_string(), "frontdesk", env!("CARGO_BIN_EXE_frontdesk"), "run", "--config"])
         .arg(&file)
         .env_remove("NOTIFY_SOCKET")
         .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::null())
+        .stderr(std::fs::File::create(&said).unwrap())
         .spawn()
         .unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
@@ -202,6 +209,11 @@ async fn a_connection_made_while_the_daemon_is_down_is_served_after_its_start() 
     assert_eq!(lines.next().unwrap().unwrap().trim_end(), "HTTP/1.1 200 OK", "the early connection");
     let ready = crate::world::client().get(format!("http://127.0.0.1:{port}/readyz")).send().await.unwrap();
     assert_eq!(ready.status(), StatusCode::OK);
+    let said = std::fs::read_to_string(&said).unwrap();
+    assert!(
+        said.contains(&format!("http://127.0.0.1:{port} (API")),
+        "what it listens at, and not what it would: {said}"
+    );
     let daemons = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
     let daemon = rustix::process::Pid::from_raw(daemons.trim().parse().unwrap()).unwrap();
     rustix::process::kill_process(daemon, rustix::process::Signal::TERM).unwrap();

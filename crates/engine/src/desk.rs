@@ -118,7 +118,7 @@ pub enum DeskError {
     #[error("there is no {0} with this id")]
     NotFound(&'static str),
     /// `if_version` is not the present version.
-    #[error("the conversation has moved on: its version is {}", version.0)]
+    #[error("the conversation is at version {}, and not at the one named", version.0)]
     VersionConflict {
         /// The present one.
         version: Version,

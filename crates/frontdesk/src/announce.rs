@@ -1,7 +1,7 @@
 //! The lines at the start, for the person who started it: what runs, what a power cut can lose, which channels, where, and
 //! how to use the keys that were made. Where the log is JSON they are lines of the log.
 
-use std::{fmt::Write as _, io::Write as _};
+use std::{fmt::Write as _, io::Write as _, net::SocketAddr};
 
 use frontdesk_engine::Protocol;
 use frontdesk_model::StoreDescription;
@@ -12,18 +12,26 @@ use crate::{
     logging,
 };
 
+/// Where it is reached.
+pub(crate) struct Place<'p> {
+    /// What it listens at, which the supervisor may have chosen.
+    pub(crate) address: SocketAddr,
+    /// What others reach it by.
+    pub(crate) public_url: &'p str,
+}
+
 /// Writes the lines to standard error. No secret among them: keys are named by their files.
-pub(crate) fn announce(config: &Config, keys: &Keys, store: &StoreDescription, public_url: &str) {
+pub(crate) fn announce(config: &Config, keys: &Keys, store: &StoreDescription, place: &Place<'_>) {
     match logging::form() {
-        logging::Form::Json => log(config, keys, store, public_url),
+        logging::Form::Json => log(config, keys, store, place),
         // A closed standard error is no reason not to serve.
         logging::Form::Text => {
-            let _ = std::io::stderr().write_all(lines(config, keys, store, public_url).as_bytes());
+            let _ = std::io::stderr().write_all(lines(config, keys, store, place).as_bytes());
         }
     }
 }
 
-fn log(config: &Config, keys: &Keys, store: &StoreDescription, public_url: &str) {
+fn log(config: &Config, keys: &Keys, store: &StoreDescription, place: &Place<'_>) {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "Frontdesk");
     tracing::info!(name = store.name, durability = store.durability, "store");
     match &config.agent {
@@ -38,18 +46,18 @@ fn log(config: &Config, keys: &Keys, store: &StoreDescription, public_url: &str)
         None => tracing::info!("no agent: new conversations belong to teammates"),
     }
     for channel in &config.channels {
-        let url = format!("{public_url}/v1/channels/{}", channel.name);
+        let url = format!("{}/v1/channels/{}", place.public_url, channel.name);
         tracing::info!(channel = %channel.name, kind = %channel.kind, url, "channel");
     }
     for key in &keys.channels {
         let made = key.origin == Origin::Made;
         tracing::info!(channel = %key.channel, path = %key.path.display(), made, "key");
     }
-    tracing::info!(address = %config.server.listen, "listening");
+    tracing::info!(address = %place.address, "listening");
     warn_of(&config.warnings);
 }
 
-fn lines(config: &Config, keys: &Keys, store: &StoreDescription, public_url: &str) -> String {
+fn lines(config: &Config, keys: &Keys, store: &StoreDescription, place: &Place<'_>) -> String {
     let mut text = format!("Frontdesk {}\n", env!("CARGO_PKG_VERSION"));
     let mut line = |name: &str, what: &str| {
         // Writing to a String cannot fail.
@@ -70,7 +78,8 @@ fn lines(config: &Config, keys: &Keys, store: &StoreDescription, public_url: &st
         None => line("agent", "none: new conversations belong to teammates"),
     }
     for channel in &config.channels {
-        line("channel", &format!("{} ({}), at {public_url}/v1/channels/{}", channel.name, channel.kind, channel.name));
+        let url = format!("{}/v1/channels/{}", place.public_url, channel.name);
+        line("channel", &format!("{} ({}), at {url}", channel.name, channel.kind));
     }
     for key in &keys.channels {
         let what = match key.origin {
@@ -80,7 +89,7 @@ fn lines(config: &Config, keys: &Keys, store: &StoreDescription, public_url: &st
         let path = key.path.display();
         line("key", &format!("{path} ({what} {}): -H \"Authorization: Bearer $(cat {path})\"", key.channel));
     }
-    line("listening", &format!("http://{} (API under /v1, health at /readyz)", config.server.listen));
+    line("listening", &format!("http://{} (API under /v1, health at /readyz)", place.address));
     text.push_str(&as_text(&config.file, &config.warnings, Colour::Off));
     text
 }

@@ -26,7 +26,7 @@ use url::Url;
 
 use self::reload::{Channels, RunningChannel};
 use crate::{
-    announce::announce,
+    announce::{Place, announce},
     clock::SystemClock,
     config::{Backend, Config, Environment},
     figures::{self, Render},
@@ -141,7 +141,7 @@ async fn live(config: Config) -> Result<Ended> {
     let options = http_options(&config, &keys, figures.as_ref());
     let limits = options.limits.clone();
     let front = Front::new(engine.desk(), mounted(&engine, &channels), options);
-    announce(&config, &keys, &store.describe(), &public_url);
+    announce(&config, &keys, &store.describe(), &Place { address, public_url: &public_url });
     let mut daemon = Daemon { config, clock, engine, front, channels, figures, files, key_source, own_url };
     daemon.channels.receive(&daemon.engine);
 

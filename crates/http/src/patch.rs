@@ -35,6 +35,9 @@ fn of_fields(fields: &Map<String, Value>) -> Result<Change, Problem> {
             unknown => return Err(refused(unknown_field(unknown))),
         }
     }
+    if change.status == Some(Status::Resolved) && matches!(change.snoozed_until, Some(Some(_))) {
+        return Err(refused("snoozed_until: a resolved conversation does not sleep; leave out one of the two"));
+    }
     Ok(change)
 }
 
@@ -144,6 +147,7 @@ mod tests {
             r#"{"attention": "handoff"}"#,
             r#"{"if_version": -1}"#,
             r#"{"if_version": "3"}"#,
+            r#"{"status": "resolved", "snoozed_until": "2026-01-05T10:00:00Z"}"#,
             r#"{"assigne": "mia"}"#,
             r#"{"assignee": ""}"#,
             r#"{"assignee": " \t "}"#,

@@ -160,7 +160,16 @@ impl From<DeskError> for Problem {
     fn from(error: DeskError) -> Self {
         let words = error.to_string();
         match error {
-            DeskError::NotFound(_) => Self::new(ProblemKind::NotFound, words),
+            DeskError::NotFound(what) => {
+                let mend = match what {
+                    "conversation" => "; GET /v1/conversations lists those that there are",
+                    "contact" => "; a conversation names its contact",
+                    "dead letter" => "; GET /v1/dead-letters lists those that there are",
+                    "attachment" => "; a message names its attachments",
+                    _ => "",
+                };
+                Self::new(ProblemKind::NotFound, format!("{words}{mend}"))
+            }
             DeskError::VersionConflict { version } => {
                 let mend = format!("{words}; read what is new, then repeat with that version or without if_version");
                 Self::new(ProblemKind::VersionConflict, mend).at_version(version)

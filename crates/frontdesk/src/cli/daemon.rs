@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::{Call, Failure, Reach, failure::Words, place};
+use super::{Call, Failure, Reach, place};
 use crate::control;
 
 /// The daemon ends requests of its own accord before that.
@@ -105,6 +105,8 @@ struct Unreached {
 pub(super) enum NoStream {
     /// Nobody gives one now; that may change.
     Gone(Failure),
+    /// The daemon is there and gives none now; that may change.
+    Later(Failure),
     /// Asked like that there is none.
     Refused(Failure),
 }
@@ -159,6 +161,7 @@ impl Daemon {
         });
         opened.await.unwrap_or_else(|_| Err(no_answer())).map_err(|lost| match lost {
             Lost::Refused(failure) => NoStream::Refused(failure),
+            Lost::Later(_, failure) => NoStream::Later(failure),
             lost => NoStream::Gone(self.told(lost)),
         })
     }
@@ -279,17 +282,50 @@ fn understood(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) ->
 
 const OTHER_VERSION: &str = "daemon and program seem to be of different versions: restart the daemon after an upgrade";
 
-/// The problem's own words: they name the mend.
+/// The problem's own words, which name the mend, where the command line has no words of its own for it.
 fn refusal(status: StatusCode, body: &[u8]) -> Failure {
     let problem: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |key: &str| problem.get(key).and_then(Value::as_str);
-    let slug = text("type").and_then(|kind| kind.rsplit(':').next()).map(str::to_owned);
+    let slug = text("type").and_then(|kind| kind.rsplit(':').next()).unwrap_or_default();
     let what = text("detail").or(text("title")).map_or_else(|| format!("the daemon answered {status}"), str::to_owned);
-    let mend = match slug.as_deref() {
-        Some("unknown-path" | "method-not-allowed") | None => Some(OTHER_VERSION.to_owned()),
-        _ => None,
+    let said = |what: &str, mend: &str| {
+        let failure = Failure::failed(what);
+        if mend.is_empty() { failure } else { failure.mend(mend) }
     };
-    Failure::Failed(Words { what, mend, slug })
+    let failure = match slug {
+        "unknown-path" | "method-not-allowed" | "" => said(&what, OTHER_VERSION),
+        "invalid-query" => Failure::wrong(as_option(&what)),
+        "version-conflict" => {
+            let what = what.split(';').next().unwrap_or_default();
+            said(what, "read what is new, then repeat with --if-version and that version, or without it")
+        }
+        "not-found" => {
+            let what = what.split(';').next().unwrap_or_default();
+            said(what, where_they_are(what))
+        }
+        _ => said(&what, ""),
+    };
+    if slug.is_empty() { failure } else { failure.called(slug) }
+}
+
+/// A key of a query is an option here, of its own name or of a better one.
+fn as_option(detail: &str) -> String {
+    let named = [("after: ", "--since: "), ("page: ", "--page: "), ("limit: ", "--limit: ")];
+    let option = named.iter().find_map(|(key, option)| Some(format!("{option}{}", detail.strip_prefix(key)?)));
+    option.unwrap_or_else(|| detail.to_owned())
+}
+
+/// Where the ids are that there are.
+fn where_they_are(what: &str) -> &'static str {
+    if what.contains("no conversation") {
+        "frontdesk conversations --all lists those that there are"
+    } else if what.contains("no contact") {
+        "frontdesk conversations show ID names a conversation's contact"
+    } else if what.contains("no dead letter") {
+        "frontdesk dead-letters list --all lists those that there are"
+    } else {
+        ""
+    }
 }
 
 /// A mark that no other call has.

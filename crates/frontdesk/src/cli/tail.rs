@@ -86,7 +86,7 @@ async fn follow(call: &Call, arguments: &Arguments) -> Result<(), Failure> {
     let daemon = Daemon::of(call, &arguments.reach)?;
     let mut printer = Printer { call, text: arguments.text, position: arguments.since.clone(), channel: 0 };
     let mut stream = open(&daemon, arguments, &printer).await.map_err(|none| match none {
-        NoStream::Gone(failure) | NoStream::Refused(failure) => failure,
+        NoStream::Gone(failure) | NoStream::Later(failure) | NoStream::Refused(failure) => failure,
     })?;
     if let Some(channel) = &arguments.channel {
         point_out_a_stranger(&daemon, channel).await;
@@ -111,9 +111,14 @@ async fn come_back(daemon: &Daemon, arguments: &Arguments, printer: &Printer<'_>
                 return Ok(stream);
             }
             Err(NoStream::Refused(failure)) => return Err(failure),
-            Err(NoStream::Gone(_)) if told => {}
+            Err(NoStream::Gone(_) | NoStream::Later(_)) if told => {}
             Err(NoStream::Gone(_)) => {
                 note("frontdesk: the daemon is gone; waiting for it to come back (Ctrl-C ends)");
+                told = true;
+            }
+            Err(NoStream::Later(failure)) => {
+                let why = words::on_one_line(failure.what()).into_owned();
+                note(&format!("frontdesk: the daemon shows nothing for now: {why}; waiting (Ctrl-C ends)"));
                 told = true;
             }
         }
