@@ -216,6 +216,34 @@ async fn two_daemons_on_one_redis_have_the_same_keys_and_one_takes_over_from_the
     assert_eq!(*asked_by.lock().unwrap(), 2);
 }
 
+/// Each of them would send all of it within less than a second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_daemons_together_send_no_more_than_a_channels_rate() {
+    let server = Server::start(ALWAYS);
+    let far_end = FarEnd::start(takes).await;
+    let world = World::that_echoes().await;
+    let sections = format!(
+        "[agent]\nurl = \"{}\"\n[channels.shop]\nkind = \"webhook\"\ndeliver_url = \"{}\"\nrate = \"5/s\"\n",
+        world.agent.url(),
+        far_end.url()
+    );
+    let site = || Site::new(env!("CARGO_BIN_EXE_frontdesk")).unwrap().with(&sections).on(&server.url());
+    let sites = [site(), site()];
+    let _daemons = [sites[0].start().await.unwrap(), sites[1].start().await.unwrap()];
+    let token = std::fs::read_to_string(sites[0].data().join("shop.token")).unwrap().trim().to_owned();
+    let client = crate::world::client();
+    for number in 0..20 {
+        let url = sites[number % 2].url("/v1/channels/shop/messages");
+        let body = crate::world::message(&format!("t{number}"), "1", "hello");
+        let taken = client.post(url).bearer_auth(&token).body(body.to_string()).send().await.unwrap();
+        assert_eq!(taken.status(), 202);
+    }
+    let delivered = far_end.wait_for(20).await;
+    let (first, last) = (delivered[0].at, delivered[19].at);
+    // From the first to the last of twenty lie three whole spans; a send may be a little late, and never early.
+    assert!(last - first > Duration::from_millis(2800), "{:?}", last - first);
+}
+
 /// Its own folder is nobody else's, and the command line finds the daemon there.
 #[tokio::test]
 async fn the_daemons_folder_beside_a_redis_is_its_own() {

@@ -1,7 +1,8 @@
 //! The delivery worker: one outbound message at a time per conversation, part by part, each part sent once.
 //!
 //! 1. *Render*: the message becomes parts.
-//! 2. *Permit*: the channel has room and is not asked to be quiet. A worker waits for it no longer than a second.
+//! 2. *Permit*: the channel has room, is not asked to be quiet, and the platform's budgets, which all daemons share, have a place for
+//!    the part. A worker waits for it no longer than a second.
 //! 3. *Intent*: "about to be sent" is stored for the part, and with the first part's intent all parts are frozen. From
 //!    here on nothing renders the message again.
 //! 4. *Send*, right after looking whether the claim still holds.
@@ -26,7 +27,7 @@ use std::{
 
 use frontdesk_model::{
     Claim, DeliveryStatus, Dispatch, Effect, FrozenPart, Guard, Lane, Link, Message, MessageId, Outcome, Outgoing,
-    Part, PartState, Progress, Resend, Scope, Then, Timestamp, Waiting,
+    Part, PartState, Progress, Resend, Scope, Spent, Then, Timestamp, Waiting,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -301,7 +302,7 @@ impl Turn<'_> {
                 return Ok(Next::Part);
             }
         }
-        let Some(permit) = self.permit(journey).await else { return Ok(Next::Ended) };
+        let Some(permit) = self.permit(journey, &part.frozen).await else { return Ok(Next::Ended) };
         let before = if part.state == PartState::Intent { Before::Perhaps } else { Before::Never };
         let intends = part.state != PartState::Intent;
         let too_late = trial::is_broken(Broken::IntentAfterSend);
@@ -330,7 +331,7 @@ impl Turn<'_> {
     }
 
     /// The channel's leave to send. `None`: the claim was given back, to wait elsewhere.
-    async fn permit<'a>(&self, journey: &Journey<'a>) -> Option<Permit<'a>> {
+    async fn permit<'a>(&self, journey: &Journey<'a>, part: &FrozenPart) -> Option<Permit<'a>> {
         let gate: &'a ChannelGate = &journey.channel.gate;
         let mut probe = None;
         let mut admitted = gate.health.admit(self.shared.clock.boot());
@@ -360,7 +361,34 @@ impl Turn<'_> {
         if permit.is_none() {
             self.park(journey.claim, journey.lease, PERMIT_WAIT, journey.claim.progress).await;
         }
-        permit.map(|place| Permit { _place: place, probe })
+        let place = permit?;
+        if let Some(wait) = self.spend(journey, part).await {
+            self.park(journey.claim, journey.lease, wait, journey.claim.progress).await;
+            return None;
+        }
+        Some(Permit { _place: place, probe })
+    }
+
+    /// Takes the part's places in what the platform allows, and waits for their moment. How long to wait elsewhere, where that
+    /// would be longer than a worker waits.
+    async fn spend(&self, journey: &Journey<'_>, part: &FrozenPart) -> Option<Duration> {
+        let thread = &journey.claim.conversation.thread;
+        let budgets = journey.channel.connected.adapter.budgets(&thread.thread, part);
+        if budgets.is_empty() {
+            return None;
+        }
+        let channel = Waiting::Channel { kind: thread.kind.clone(), account: thread.account.clone() };
+        match self.shared.store.company().spend(&channel, &budgets, PERMIT_WAIT).await {
+            Ok(Spent::After(span)) => {
+                self.shared.clock.sleep(span).await;
+                None
+            }
+            Ok(Spent::Later(span)) => Some(span + jitter(span.min(PERMIT_WAIT))),
+            Err(error) => {
+                self.shared.note_store_error(&error);
+                Some(PERMIT_WAIT)
+            }
+        }
     }
 
     async fn conclude(&self, journey: &mut Journey<'_>, sent: Sent, outcome: Outcome) -> Result<Next, Lost> {

@@ -224,3 +224,32 @@ async fn a_stale_version_and_a_taken_over_conversation_refuse_a_posted_reply() {
     assert_eq!(world.messages(id).await.len(), 1);
     assert!(channel.sent().is_empty());
 }
+
+#[tokio::test]
+async fn what_the_platform_allows_is_kept_to_over_all_conversations_and_nobody_holds_a_claim_meanwhile() {
+    let channel = Channel::new(Resend::MayDouble, 2);
+    channel.allow(3, 10 * SECOND);
+    let world = world(&channel).await;
+    let mut conversations = Vec::new();
+    for thread in ["s", "t"] {
+        let id = world.write(thread, "1", "hello").await.conversation;
+        say(&world, id, thread).await;
+        conversations.push(id);
+    }
+    let began = world.clock.now();
+    channel.sends(3).await;
+    world
+        .until("a conversation that waits", || async {
+            let lanes = world.store.census().await.unwrap().lanes;
+            let delivers = |row: &&LaneCensus| row.lane == Lane::Deliver;
+            lanes.iter().filter(delivers).any(|row| (row.claimed, row.parked) == (0, 1))
+        })
+        .await;
+    assert_eq!(channel.sent().len(), 3);
+    world.advance_until(SECOND / 10, "the last part", || async { channel.sent().len() == 4 }).await;
+    let took = world.clock.now().since(began);
+    assert!((10 * SECOND..12 * SECOND).contains(&took), "{took:?}");
+    for id in conversations {
+        world.until_status(id, 1, DeliveryStatus::Sent).await;
+    }
+}

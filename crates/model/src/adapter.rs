@@ -11,8 +11,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, AttachmentId, Capabilities, ChannelName, Clock, Contact, Content, ConversationId, ExternalId, Key,
-    KindName, Message, MessageId, Outcome, Problem, RouteDocument, Settings, ThreadId, Timestamp,
+    AccountId, AttachmentId, Budget, Capabilities, ChannelName, Clock, Contact, Content, ConversationId, ExternalId,
+    Key, KindName, Message, MessageId, Outcome, Problem, RouteDocument, Settings, ThreadId, Timestamp,
 };
 
 /// One kind of channel: knows its settings and makes channels of them.
@@ -93,6 +93,13 @@ pub trait Adapter: Send + Sync {
     /// to whoever wrote it before it is sent. Pure.
     fn degraded(&self, content: &Content) -> Vec<&'static str> {
         let _ = content;
+        Vec::new()
+    }
+
+    /// What the platform allows and this part would be counted against. Empty: nothing is counted. Pure. The engine takes a place
+    /// in each, over all daemons, before it sends; the adapter need not count itself.
+    fn budgets(&self, thread: &ThreadId, part: &FrozenPart) -> Vec<Budget> {
+        let _ = (thread, part);
         Vec::new()
     }
 

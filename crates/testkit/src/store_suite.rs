@@ -516,6 +516,11 @@ macro_rules! company_suite {
             of_many_at_once_one_gets_it;
             the_others_hear_who_wants_quiet_and_for_how_long;
             too_much_is_not_wanted;
+            a_budget_has_so_many_places_in_any_span;
+            a_place_is_taken_in_each_budget_or_in_none;
+            a_budget_is_its_channels_own;
+            of_many_at_once_each_gets_a_place_of_its_own;
+            what_is_no_budget_is_refused;
         }
     };
     (@tests $open:path; $($claim:ident;)*) => {

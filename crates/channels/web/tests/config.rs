@@ -38,6 +38,7 @@ fn every_mistake_is_named_at_once_with_its_mend_and_no_secret() {
         ("deliver_url", Setting::Text("https://user:hunter2@example.com/".into())),
         ("account", Setting::Text("a\nb".into())),
         ("timeout", Setting::Span(Duration::from_millis(20_001))),
+        ("rate", Setting::Text("20 per second".into())),
         ("max_body", Setting::Number(8_000_001)),
     ]);
     let problems = problems(&wrong);
@@ -50,6 +51,9 @@ fn bounds_are_inclusive() {
     for (key, setting) in [
         ("timeout", Setting::Span(Duration::from_secs(1))),
         ("timeout", Setting::Span(Duration::from_secs(20))),
+        ("rate", Setting::Text("off".into())),
+        ("rate", Setting::Text("1/h".into())),
+        ("rate", Setting::Text("1000/s".into())),
         ("max_body", Setting::Number(1_000)),
         ("max_body", Setting::Number(8_000_000)),
     ] {
@@ -57,6 +61,8 @@ fn bounds_are_inclusive() {
     }
     for (key, setting) in [
         ("timeout", Setting::Span(Duration::from_millis(999))),
+        ("rate", Setting::Text("0/s".into())),
+        ("rate", Setting::Text("1001/s".into())),
         ("max_body", Setting::Number(999)),
         ("max_body", Setting::Number(u64::MAX)),
         ("account", Setting::Text(String::new())),

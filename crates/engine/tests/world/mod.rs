@@ -30,6 +30,7 @@ pub struct Channel {
     sent: Mutex<Vec<Sending>>,
     changed: Notify,
     hanging: AtomicUsize,
+    budgets: Mutex<Vec<Budget>>,
 }
 
 /// What one send comes to.
@@ -64,7 +65,13 @@ impl Channel {
             sent: Mutex::default(),
             changed: Notify::new(),
             hanging: AtomicUsize::new(0),
+            budgets: Mutex::default(),
         })
+    }
+
+    /// From now on every part counts against this.
+    pub fn allow(&self, most: u32, within: Duration) {
+        *self.budgets.lock().unwrap() = vec![Budget { of: "all".into(), most, within }];
     }
 
     pub fn then(&self, outcome: Outcome) {
@@ -116,6 +123,10 @@ impl Adapter for Channel {
     fn render(&self, outgoing: &Outgoing) -> Vec<FrozenPart> {
         let text = outgoing.message.content.source();
         (0..self.parts_per_message).map(|index| FrozenPart(serde_json::json!(format!("{text}/{index}")))).collect()
+    }
+
+    fn budgets(&self, _: &ThreadId, _: &FrozenPart) -> Vec<Budget> {
+        self.budgets.lock().unwrap().clone()
     }
 
     async fn send(&self, part: &Dispatch<'_>) -> Outcome {

@@ -1,5 +1,5 @@
 //! The daemons on one Redis: who is there, who holds what one alone may hold, who was asked for quiet. All of it lies in one
-//! shard, in two small hashes, and is seen and changed by one script.
+//! shard, in two small hashes, and is seen and changed by one script. So do budgets: a key each, that goes when it counts no more.
 
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use super::{
 
 static MEET: Script = work_in_flight!("meet.lua");
 static LEAVE: Script = work_in_flight!("leave.lua");
+static SPEND: Script = work_in_flight!("spend.lua");
 
 /// Of more than this nobody can be the only one.
 const MOST_WANTED: usize = 64;
@@ -29,6 +30,10 @@ impl Company for RedisStore {
 
     async fn leave(&self, daemon: DaemonId) -> Result<(), StoreError> {
         self.call(async |core| core.leave(daemon).await).await
+    }
+
+    async fn spend(&self, channel: &Waiting, budgets: &[Budget], patience: Duration) -> Result<Spent, StoreError> {
+        self.call(async |core| core.spend(channel, budgets, patience).await).await
     }
 
     fn is_open(&self) -> bool {
@@ -63,6 +68,24 @@ impl Core {
         let mut ask = Ask::new(self.company());
         ask.say("me").bytes(&daemon.to_bytes());
         self.link.run(Shard::of_byte(0), &LEAVE, ask).await.map(drop)
+    }
+
+    async fn spend(&self, channel: &Waiting, budgets: &[Budget], patience: Duration) -> Result<Spent, StoreError> {
+        if budgets.len() > Budget::AT_ONCE || !budgets.iter().all(Budget::is_sound) {
+            return Err(refused("these are no budgets"));
+        }
+        let mut ask = Ask::new(budgets.iter().map(|budget| self.names.spent(channel, &budget.of)).collect());
+        self.say_time(&mut ask);
+        ask.say("patience").number(millis(patience));
+        let list = ask.say("budgets").list(budgets.len());
+        for budget in budgets {
+            list.list(2).number(i64::from(budget.most)).number(millis(budget.within));
+        }
+        let answer = self.link.run(Shard::of_byte(0), &SPEND, ask).await?;
+        let answer = answer.read()?;
+        let span = Duration::from_millis(u64::try_from(answer.at(0).number()?).unwrap_or(0));
+        let is_taken = answer.at(1).number()? == 1;
+        Ok(if is_taken { Spent::After(span) } else { Spent::Later(span) })
     }
 }
 

@@ -107,6 +107,12 @@ impl Names {
         self.of(Shard(0), "held")
     }
 
+    /// The places that are taken in a budget.
+    pub(super) fn spent(&self, channel: &Waiting, of: &str) -> String {
+        let digest: [u8; 16] = digest(&[b"budget", &waiting_digest(channel), of.as_bytes()]);
+        self.of(Shard(0), &format!("b:{}", hex(&digest)))
+    }
+
     pub(super) fn conversation(&self, id: ConversationId) -> String {
         self.of(id.into(), &format!("c:{}", bare(&id.to_string())))
     }

@@ -1,6 +1,7 @@
 //! The company of a daemon that has its store for itself: nobody else can be there, as the folder is locked. So it lives in memory.
 
 use std::{
+    collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -12,8 +13,10 @@ use super::SqliteStore;
 
 /// Of more than this nobody can be the only one.
 const MOST_WANTED: usize = 64;
+/// With more budgets than this, those that count no more are looked for and forgotten.
+const MANY_BUDGETS: usize = 1_024;
 
-/// Who is there, and who holds what.
+/// Who is there, who holds what, and what is spent.
 #[derive(Default)]
 pub(super) struct Guests(Mutex<Book>);
 
@@ -22,6 +25,34 @@ struct Book {
     /// With when they were heard of last, in time since boot.
     there: Vec<(Presence, Duration)>,
     held: Vec<(Waiting, DaemonId)>,
+    /// What is spent of each budget.
+    spent: HashMap<(Waiting, String), Places>,
+    /// How many budgets there may be before some are forgotten.
+    many: usize,
+}
+
+/// The moments of the places that were taken last, in time since boot and in their order.
+#[derive(Default)]
+struct Places {
+    moments: Vec<Duration>,
+    /// When they count no more.
+    over: Duration,
+}
+
+impl Places {
+    /// When the next place is free.
+    fn next(&self, most: usize, within: Duration) -> Option<Duration> {
+        let first = self.moments.len().checked_sub(most)?;
+        // So many places further on the span is over.
+        self.moments.get(first).map(|moment| *moment + within)
+    }
+
+    fn take(&mut self, at: Duration, most: usize, within: Duration) {
+        let place = self.moments.partition_point(|moment| *moment <= at);
+        self.moments.insert(place, at);
+        self.moments.drain(..self.moments.len().saturating_sub(most));
+        self.over = self.moments.last().map_or(at, |last| *last + within);
+    }
 }
 
 impl Guests {
@@ -52,6 +83,25 @@ impl Book {
         });
         Gathering { daemons, held: self.held.clone(), pauses: pauses.collect() }
     }
+
+    fn spend(&mut self, channel: &Waiting, budgets: &[Budget], patience: Duration, now: Duration) -> Spent {
+        let key = |budget: &Budget| (channel.clone(), budget.of.clone());
+        let most = |budget: &Budget| usize::try_from(budget.most).unwrap_or(usize::MAX);
+        let free = budgets.iter().filter_map(|budget| self.spent.get(&key(budget))?.next(most(budget), budget.within));
+        let at = free.fold(now, Duration::max);
+        if at - now > patience {
+            return Spent::Later(at - now);
+        }
+        for budget in budgets {
+            self.spent.entry(key(budget)).or_default().take(at, most(budget), budget.within);
+        }
+        if self.spent.len() > self.many.max(MANY_BUDGETS) {
+            self.spent.retain(|_, places| places.over > now);
+            // So the look costs little, however many there are.
+            self.many = self.spent.len() * 2;
+        }
+        Spent::After(at - now)
+    }
 }
 
 #[async_trait]
@@ -78,6 +128,13 @@ impl Company for SqliteStore {
     async fn leave(&self, daemon: DaemonId) -> Result<(), StoreError> {
         self.guests.book().forget(|guest, _| guest.daemon == daemon);
         Ok(())
+    }
+
+    async fn spend(&self, channel: &Waiting, budgets: &[Budget], patience: Duration) -> Result<Spent, StoreError> {
+        if budgets.len() > Budget::AT_ONCE || !budgets.iter().all(Budget::is_sound) {
+            return Err(StoreError::Refused("these are no budgets".into()));
+        }
+        Ok(self.guests.book().spend(channel, budgets, patience, self.clock.boot()))
     }
 
     fn is_open(&self) -> bool {

@@ -420,6 +420,8 @@ async fn write_to(thread: usize, urls: Arc<[String]>, ledger: Arc<Ledger>, stopp
             }
         }
         ledger.with(|book| book.acknowledged.insert(said));
+        // In turn: each daemon that is there gets messages, also one that just came back.
+        at += 1;
     }
 }
 
@@ -445,7 +447,7 @@ async fn leave_notes(
         if *stopped.borrow() {
             return;
         }
-        let url = format!("{}/v1/conversations/{conversation}/messages", urls[first % urls.len()]);
+        let url = format!("{}/v1/conversations/{conversation}/messages", urls[(number / NOTERS + first) % urls.len()]);
         let body = json!({ "messages": [{ "text": format!("note {number}"), "private": true }] });
         let answer = http.post(url).bearer_auth(TOKEN).json(&body).send().await;
         match answer.map(|answer| answer.status().as_u16()) {

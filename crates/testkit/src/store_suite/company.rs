@@ -128,3 +128,97 @@ pub async fn too_much_is_not_wanted(bench: Bench) {
     assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
     assert_eq!(meet(&bench, daemon(&bench, 2)).await.daemons, [daemon(&bench, 2)]);
 }
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn budget(of: &str, most: u32, within: Duration) -> Budget {
+    Budget { of: of.into(), most, within }
+}
+
+async fn spend(bench: &Bench, budgets: &[Budget]) -> Spent {
+    bench.store.company().spend(&channel("bot"), budgets, SECOND).await.unwrap()
+}
+
+fn after(millis: u64) -> Spent {
+    Spent::After(Duration::from_millis(millis))
+}
+
+fn later(millis: u64) -> Spent {
+    Spent::Later(Duration::from_millis(millis))
+}
+
+/// Also when places lie ahead, and across the edge of a span.
+pub async fn a_budget_has_so_many_places_in_any_span(bench: Bench) {
+    let three = [budget("account", 3, SECOND)];
+    assert_eq!([spend(&bench, &three).await, spend(&bench, &three).await], [after(0), after(0)]);
+    bench.clock.advance(Duration::from_millis(900));
+    assert_eq!(spend(&bench, &three).await, after(0));
+    assert_eq!([spend(&bench, &three).await, spend(&bench, &three).await], [after(100), after(100)]);
+    // Three in the second from 0.9 s on: this one, and the two that lie ahead.
+    assert_eq!(spend(&bench, &three).await, after(1000));
+    assert_eq!(spend(&bench, &three).await, later(1100));
+    assert_eq!(spend(&bench, &three).await, later(1100), "what is not taken is not spent");
+    bench.clock.advance(Duration::from_millis(3000));
+    assert_eq!(spend(&bench, &three).await, after(0));
+}
+
+/// The slowest decides, and whoever does not wait for it takes nothing of the others.
+pub async fn a_place_is_taken_in_each_budget_or_in_none(bench: Bench) {
+    let account = budget("account", 2, SECOND);
+    let [one, other] = ["chat 1", "chat 2"].map(|chat| [account.clone(), budget(chat, 1, SECOND * 3)]);
+    assert_eq!(spend(&bench, &one).await, after(0));
+    assert_eq!(spend(&bench, &one).await, later(3000));
+    assert_eq!(spend(&bench, &other).await, after(0), "the account had a place left");
+    assert_eq!(spend(&bench, std::slice::from_ref(&account)).await, after(1000));
+    bench.clock.advance(Duration::from_millis(2500));
+    // A place that lies ahead in one budget does not keep another from what is free now.
+    assert_eq!(spend(&bench, &one).await, after(500));
+    assert_eq!(spend(&bench, std::slice::from_ref(&account)).await, after(0));
+    assert_eq!(spend(&bench, std::slice::from_ref(&account)).await, after(1000));
+}
+
+/// Names are the channel's own.
+pub async fn a_budget_is_its_channels_own(bench: Bench) {
+    let one = [budget("account", 1, SECOND * 60)];
+    let company = bench.store.company();
+    for account in ["a", "b"] {
+        assert_eq!(company.spend(&channel(account), &one, SECOND).await.unwrap(), after(0), "{account}");
+        assert_eq!(company.spend(&channel(account), &one, SECOND).await.unwrap(), later(60_000), "{account}");
+    }
+    assert_eq!(company.spend(&channel("a"), &[], SECOND).await.unwrap(), after(0), "what is not counted is free");
+}
+
+/// In the order in which they asked.
+pub async fn of_many_at_once_each_gets_a_place_of_its_own(bench: Bench) {
+    let bench = Arc::new(bench);
+    let mut all = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        let bench = Arc::clone(&bench);
+        all.spawn(async move { spend(&bench, &[budget("account", 10, SECOND / 2)]).await });
+    }
+    let mut spent = all.join_all().await;
+    spent.sort_by_key(|spent| match spent {
+        Spent::After(span) | Spent::Later(span) => *span,
+    });
+    let places = [0, 500, 1000].into_iter().flat_map(|millis| [after(millis); 10]);
+    let none = [later(1500); 10];
+    assert_eq!(spent, places.chain(none).collect::<Vec<_>>());
+}
+
+/// Nothing is taken.
+pub async fn what_is_no_budget_is_refused(bench: Bench) {
+    let sound = budget("account", 1, SECOND);
+    for unsound in [
+        budget("none", 0, SECOND),
+        budget("too many", Budget::MOST + 1, SECOND),
+        budget("no time", 1, Duration::ZERO),
+        budget("too long", 1, Budget::WITHIN + SECOND),
+    ] {
+        let refused = bench.store.company().spend(&channel("bot"), &[sound.clone(), unsound.clone()], SECOND).await;
+        assert!(matches!(refused, Err(StoreError::Refused(_))), "{unsound:?}: {refused:?}");
+    }
+    let many: Vec<_> = (0..=Budget::AT_ONCE).map(|number| budget(&number.to_string(), 1, SECOND)).collect();
+    let refused = bench.store.company().spend(&channel("bot"), &many, SECOND).await;
+    assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
+    assert_eq!(spend(&bench, &[sound]).await, after(0));
+}

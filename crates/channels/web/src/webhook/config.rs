@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use frontdesk_model::{
-    AccountId, Adapter, BuildError, ChannelConfig, ChannelName, Clock, Key, Kind, KindName, Need, Problem,
-    RouteDocument, Settings, Shape,
+    AccountId, Adapter, BadRate, BuildError, ChannelConfig, ChannelName, Clock, Key, Kind, KindName, Need, Problem,
+    Rate, RouteDocument, Settings, Shape,
 };
 use url::Url;
 
@@ -26,7 +26,7 @@ const MAX_BODY: usize = 8_000_000;
 
 const NEW_SECRET: &str = "make one with: echo \"whsec_$(head -c 32 /dev/urandom | base64)\"";
 
-static KEYS: [Key; 5] = [
+static KEYS: [Key; 6] = [
     Key {
         name: "secret",
         shape: Shape::Secrets,
@@ -53,6 +53,13 @@ static KEYS: [Key; 5] = [
         shape: Shape::Span,
         need: Need::Optional,
         doc: "How long deliver_url has for its answer, 1 s to 20 s; 15 s by default.",
+    },
+    Key {
+        name: "rate",
+        shape: Shape::Text,
+        need: Need::Optional,
+        doc: "How many messages deliver_url is sent at most, by all daemons on the store together: 20/s, 600/min, 1000/h and the \
+              like; \"off\" by default.",
     },
     Key {
         name: "max_body",
@@ -86,10 +93,11 @@ impl Kind for WebhookKind {
         let deliver_url = deliver_url(settings, &mut problems);
         let account = account(channel, settings, &mut problems);
         let timeout = timeout(settings, &mut problems);
+        let rate = rate(settings, &mut problems);
         let max_body = max_body(settings, &mut problems);
         match account {
             Some(account) if problems.is_empty() => {
-                Ok(Box::new(WebhookConfig { account, keys, deliver_url, timeout, max_body }))
+                Ok(Box::new(WebhookConfig { account, keys, deliver_url, timeout, rate, max_body }))
             }
             _ => Err(problems),
         }
@@ -160,6 +168,18 @@ fn timeout(settings: &Settings, problems: &mut Vec<Problem>) -> Duration {
     timeout
 }
 
+fn rate(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Rate> {
+    let text = settings.text("rate").filter(|text| *text != "off")?;
+    let rate = text.parse().map_err(|bad: BadRate| {
+        problems.push(Problem {
+            key: "rate",
+            what: bad.to_string(),
+            mend: "write for example \"20/s\" or \"600/min\", or \"off\"".to_owned(),
+        });
+    });
+    rate.ok()
+}
+
 fn max_body(settings: &Settings, problems: &mut Vec<Problem>) -> usize {
     let Some(bytes) = settings.number("max_body") else { return DEFAULT_BODY };
     match usize::try_from(bytes) {
@@ -182,6 +202,7 @@ struct WebhookConfig {
     keys: Arc<[SigningKey]>,
     deliver_url: Option<Address>,
     timeout: Duration,
+    rate: Option<Rate>,
     max_body: usize,
 }
 
@@ -200,6 +221,7 @@ impl ChannelConfig for WebhookConfig {
             capabilities: capabilities(far_end.is_some()),
             keys: Arc::clone(&self.keys),
             max_body: self.max_body,
+            budget: self.rate.map(|rate| rate.budget("deliver_url")),
             clock,
             far_end,
         }))

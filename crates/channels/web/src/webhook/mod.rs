@@ -32,8 +32,8 @@ use std::{future, sync::Arc};
 
 use async_trait::async_trait;
 use frontdesk_model::{
-    Adapter, Capabilities, Clock, Content, Dispatch, FrozenPart, Inbox, Outcome, Outgoing, ProbeError, ReceiveError,
-    Route,
+    Adapter, Budget, Capabilities, Clock, Content, Dispatch, FrozenPart, Inbox, Outcome, Outgoing, ProbeError,
+    ReceiveError, Route, ThreadId,
 };
 
 pub use self::{
@@ -52,6 +52,7 @@ struct Webhook {
     capabilities: Capabilities,
     keys: Arc<[SigningKey]>,
     max_body: usize,
+    budget: Option<Budget>,
     clock: Arc<dyn Clock>,
     far_end: Option<FarEnd>,
 }
@@ -84,6 +85,10 @@ impl Adapter for Webhook {
 
     fn degraded(&self, content: &Content) -> Vec<&'static str> {
         wire::degraded(content)
+    }
+
+    fn budgets(&self, _thread: &ThreadId, _part: &FrozenPart) -> Vec<Budget> {
+        self.budget.iter().cloned().collect()
     }
 
     async fn send(&self, part: &Dispatch<'_>) -> Outcome {
