@@ -252,3 +252,26 @@ async fn a_check_of_the_store_misses_bytes_that_are_not_there_with_and_without_a
     let (code, said) = check().await;
     assert!(code == Some(1) && said.contains("are not in the folder"), "{said}");
 }
+
+#[tokio::test]
+async fn a_file_needs_no_words_beside_it_in_either_direction() {
+    let agent = FarEnd::start(|request: &Received| {
+        let asked = event(request);
+        let id = asked["data"]["message"]["attachments"][0]["id"].clone();
+        Reply::json(200, json!({ "messages": [{ "attachments": [{ "id": id }] }] }))
+    })
+    .await;
+    let world = World::of(agent, FarEnd::start(has_files).await);
+    let _daemon = world.start().await;
+    let mut body = message("t", "1", "");
+    body.as_object_mut().unwrap().remove("text");
+    body["attachments"] = json!([{ "url": format!("{}photo.txt", world.shop.url()) }]);
+    let answer = world.post_body(body.to_string()).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::ACCEPTED, "{}", answer.text().await.unwrap());
+    let is_delivery = |requests: &[Received]| requests.iter().any(|request| !asked_for(request));
+    let requests = world.shop.wait_until("a delivery", is_delivery).await;
+    let delivered = requests.iter().find(|request| !asked_for(request)).unwrap();
+    let delivered: Value = serde_json::from_slice(&delivered.body).unwrap();
+    let message = &delivered["data"]["message"];
+    assert_eq!((&message["text"], &message["attachments"][0]["state"]), (&json!(""), &json!("stored")), "{message:#}");
+}

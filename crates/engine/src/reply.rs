@@ -385,17 +385,20 @@ impl RawReply {
 
 impl RawMessage {
     fn check(self, at: usize) -> Result<ReplyMessage, BadReply> {
+        let raw = self.attachments.unwrap_or_default();
+        // With attachments there need be no words.
+        let has_more = !raw.is_empty();
         let content = match (self.text, self.markdown) {
             (Some(text), None) => Content::Text(text),
             (None, Some(markdown)) => Content::Markdown(markdown),
+            (None, None) if has_more => Content::Text(String::new()),
             _ => {
                 return Err(BadReply::form(format!("messages[{at}]: write exactly one of text and markdown")));
             }
         };
-        if content.source().trim().is_empty() {
+        if content.source().trim().is_empty() && !has_more {
             return Err(BadReply::form(format!("messages[{at}]: says nothing; leave it out")));
         }
-        let raw = self.attachments.unwrap_or_default();
         if raw.len() > Attachment::MAX_OF_A_MESSAGE {
             let most = Attachment::MAX_OF_A_MESSAGE;
             return Err(BadReply::form(format!("messages[{at}].attachments: at most {most} with one message")));

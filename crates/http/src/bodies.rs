@@ -42,9 +42,18 @@ pub(crate) fn reply() -> BodySchema {
         },
         "additionalProperties": false
     });
+    let mut some_words = one_of_both();
+    if let Value::Array(forms) = &mut some_words {
+        forms.push(json!({
+            "required": ["attachments"],
+            "properties": {
+                "attachments": {"type": "array", "minItems": 1}, "text": {"type": "null"}, "markdown": {"type": "null"}
+            }
+        }));
+    }
     let message = json!({
         "type": "object",
-        "description": "One message: exactly one of `text` and `markdown`.",
+        "description": "One message: `text` or `markdown`, and attachments beside or instead of it.",
         "properties": {
             "text": text(),
             "markdown": markdown(),
@@ -58,7 +67,7 @@ pub(crate) fn reply() -> BodySchema {
             "private": private
         },
         "additionalProperties": false,
-        "oneOf": one_of_both()
+        "oneOf": some_words
     });
     let action = |name: &str, description: &str, properties: Value, required: &[&str]| {
         let mut all = json!({"type": {"const": name}});

@@ -266,6 +266,8 @@ impl Wanted {
             (Some(markdown), None) => Content::Markdown(markdown),
             (None, Some(text)) => Content::Text(text),
             (Some(_), Some(_)) => return Err(Unreadable::input("send `markdown` or `text`, and not both")),
+            // With attachments there need be no words.
+            (None, None) if !list(fields, "attachments")?.is_empty() => Content::Text(String::new()),
             (None, None) => return Err(Unreadable::input("say what is to be rendered, in `markdown` or in `text`")),
         };
         let buttons = list(fields, "buttons")?.iter().map(|button| {

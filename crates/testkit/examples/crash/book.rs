@@ -129,6 +129,9 @@ pub(crate) struct Verdict {
     pub(crate) reordered: usize,
     /// The same delivery under the same id once more.
     pub(crate) raw_repeats: usize,
+    /// The same event or delivery under the same id once more, when younger ones had come already. Who knows the ids sees nothing of
+    /// it. Only a daemon that stood still between its last look at the lease and the first byte can do it.
+    pub(crate) late_repeats: usize,
     pub(crate) asked_again: usize,
 }
 
@@ -140,11 +143,31 @@ impl Verdict {
             acknowledged: book.acknowledged.len(),
             lost: book.in_flight().len(),
             doubled: several_ids + (book.asked.len() - events.len()),
-            reordered: out_of_order(&book.asked_in_order) + out_of_order(&book.delivered_in_order),
+            reordered: out_of_order(&first_seen(&book.asked_in_order))
+                + out_of_order(&first_seen(&book.delivered_in_order)),
+            late_repeats: late_repeats(&book.asked_in_order) + late_repeats(&book.delivered_in_order),
             raw_repeats: book.delivered_in_order.len() - book.delivered.len(),
             asked_again: book.asked_in_order.len() - book.asked.len(),
         }
     }
+}
+
+/// Each where it came first.
+fn first_seen(seen: &[Said]) -> Vec<Said> {
+    let mut known = BTreeSet::new();
+    seen.iter().filter(|said| known.insert(**said)).copied().collect()
+}
+
+fn late_repeats(seen: &[Said]) -> usize {
+    let mut youngest: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut known = BTreeSet::new();
+    let mut late = 0;
+    for said @ (thread, number) in seen {
+        let youngest = youngest.entry(*thread).or_insert(*number);
+        late += usize::from(!known.insert(*said) && number < youngest);
+        *youngest = (*youngest).max(*number);
+    }
+    late
 }
 
 #[cfg(test)]
@@ -166,6 +189,9 @@ mod tests {
         book.deliver((0, 1), "w".into());
         assert_eq!(Verdict::of(&book).doubled, 1);
         book.deliver((0, 0), "x".into());
-        assert_eq!(Verdict::of(&book).reordered, 1);
+        assert_eq!((Verdict::of(&book).reordered, Verdict::of(&book).late_repeats), (0, 1));
+        book.deliver((1, 2), "v".into());
+        book.deliver((1, 1), "u".into());
+        assert_eq!((Verdict::of(&book).reordered, Verdict::of(&book).late_repeats), (2, 1), "a gap, and back");
     }
 }

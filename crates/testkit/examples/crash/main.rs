@@ -189,6 +189,10 @@ impl Outcome {
             must_be_none("lost", verdict.lost);
             must_be_none("doubled", verdict.doubled);
             must_be_none("out of order", verdict.reordered);
+            // No fence reaches what leaves a daemon that was stopped after its last look.
+            if !options.standstills {
+                must_be_none("repeated late", verdict.late_repeats);
+            }
             must_be_none("notes lost", notes.lost);
             must_be_none("notes refused", notes.refused);
             must_be_none("not out within a minute", self.late.iter().map(|(_, count)| count).sum());
@@ -231,6 +235,7 @@ impl Outcome {
             ("out of order within a thread", verdict.reordered),
             ("raw repeats at the far end, one id", verdict.raw_repeats),
             ("raw repeats that there could be", self.may_repeat),
+            ("repeats after younger ones, at either end", verdict.late_repeats),
             ("in flight, summed over the blows", self.struck),
             ("asked again", verdict.asked_again),
             ("not out within 60 s of the blow", self.late.iter().map(|(_, count)| count).sum()),
@@ -323,7 +328,8 @@ async fn campaign(options: &Options) -> Outcome {
 
     let mut blows: BTreeMap<&'static str, (usize, usize)> = BTreeMap::new();
     for (number, blow) in plan(options, &mut dice, stand.has_a_disk()).into_iter().enumerate() {
-        if shared && number > 0 && number % BETWEEN_RESTS == 0 {
+        let needs_rest = options.standstills || (shared && number % BETWEEN_RESTS == 0);
+        if number > 0 && needs_rest {
             rest(&ledger).await;
         }
         tokio::time::sleep(dice.millis(100, 900)).await;
@@ -334,7 +340,8 @@ async fn campaign(options: &Options) -> Outcome {
             book.hold_promises(false);
             let open = book.in_flight().len();
             book.struck += open;
-            if !shared {
+            // After a standstill that is the rest's.
+            if !shared && !options.standstills {
                 book.promise(blow.name(), WELL_WITHIN);
             }
             open
@@ -342,7 +349,7 @@ async fn campaign(options: &Options) -> Outcome {
         let entry = blows.entry(blow.name()).or_default();
         *entry = (entry.0 + 1, entry.1 + before.max(open));
     }
-    if shared {
+    if shared || options.standstills {
         rest(&ledger).await;
     }
     ledger.until(Duration::from_secs(600), |book| book.acknowledged.len() >= options.messages).await;

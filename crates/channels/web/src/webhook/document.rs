@@ -126,7 +126,13 @@ fn body() -> Value {
         "additionalProperties": false,
         "oneOf": [
             {"required": ["text"], "properties": {"text": {"type": "string"}, "markdown": {"type": "null"}}},
-            {"required": ["markdown"], "properties": {"markdown": {"type": "string"}, "text": {"type": "null"}}}
+            {"required": ["markdown"], "properties": {"markdown": {"type": "string"}, "text": {"type": "null"}}},
+            {
+                "required": ["attachments"],
+                "properties": {
+                    "attachments": {"type": "array", "minItems": 1}, "text": {"type": "null"}, "markdown": {"type": "null"}
+                }
+            }
         ]
     })
 }

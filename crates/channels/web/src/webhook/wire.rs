@@ -65,7 +65,7 @@ pub fn decode(body: &[u8], arrived: Arrived<'_>) -> Result<Envelope, HttpProblem
         None => return Err(message.missing("from.id", "say who wrote it: \"from\": {\"id\": \"u42\"}")),
     };
     let (person, sender) = sender(Object::of("from.", from, FROM)?)?;
-    let content = content(&mut message)?;
+    let content = content(&mut message, !attachments.is_empty())?;
     let thread = match message.text("thread")? {
         Some(thread) => ThreadId::new(thread).map_err(|_| message.invalid("thread", &ID_RULE))?,
         None => person,
@@ -141,7 +141,8 @@ fn sender(mut from: Object) -> Result<(ThreadId, Sender), HttpProblem> {
     Ok((id, sender))
 }
 
-fn content(message: &mut Object) -> Result<Content, HttpProblem> {
+/// With attachments there need be no words.
+fn content(message: &mut Object, has_more: bool) -> Result<Content, HttpProblem> {
     let content = match (message.text("text")?, message.text("markdown")?) {
         (Some(_), Some(_)) => {
             return Err(Refusal::TextAndMarkdown
@@ -149,9 +150,10 @@ fn content(message: &mut Object) -> Result<Content, HttpProblem> {
         }
         (Some(text), None) => Content::Text(text),
         (None, Some(markdown)) => Content::Markdown(markdown),
+        (None, None) if has_more => Content::Text(String::new()),
         (None, None) => return Err(message.missing("text", "say what was written, in `text` or in `markdown`")),
     };
-    if content.source().trim().is_empty() {
+    if content.source().trim().is_empty() && !has_more {
         let name = if matches!(content, Content::Text(_)) { "text" } else { "markdown" };
         return Err(message.invalid(name, &"it is empty; an empty message is not taken"));
     }

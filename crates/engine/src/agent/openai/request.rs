@@ -4,7 +4,7 @@
 //! operator's instructions and [`GROUND_RULES`]. Texts go along as they were written, nothing is cut.
 
 use frontdesk_model::{
-    Author, ContactId, Conversation, ConversationId, DeliveryStatus, Direction, Message, MessageRecord,
+    Attachment, Author, ContactId, Conversation, ConversationId, DeliveryStatus, Direction, Message, MessageRecord,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -149,17 +149,32 @@ impl Talk {
 
 impl Turn {
     fn of(message: &Message, several_write: bool) -> Self {
-        let text = message.content.source();
+        let said = with_files(message);
         let (role, content) = match (message.direction, &message.author) {
             (Direction::Inbound, Author::Contact { name, .. }) if several_write => {
                 let name: Vec<&str> = name.as_deref().unwrap_or("(no name)").split_whitespace().collect();
-                (Role::User, format!("{}: {text}", name.join(" ")))
+                (Role::User, format!("{}: {said}", name.join(" ")))
             }
-            (Direction::Inbound, _) => (Role::User, text.to_owned()),
-            (Direction::Outbound, _) => (Role::Assistant, text.to_owned()),
+            (Direction::Inbound, _) => (Role::User, said),
+            (Direction::Outbound, _) => (Role::Assistant, said),
         };
         Self { role, content }
     }
+}
+
+/// What was written, and that there was more: a line for each file, by which the model knows of it. Of its own side's files it is
+/// told only where there are no words, lest it takes such lines for a way to send files.
+fn with_files(message: &Message) -> String {
+    let text = message.content.source();
+    if message.direction == Direction::Outbound && !text.trim().is_empty() {
+        return text.to_owned();
+    }
+    let file = |attachment: &Attachment| match attachment.stored() {
+        Some(stored) => format!("[attached file: {} ({})]", attachment.name, stored.media_type),
+        None => format!("[attached file: {}]", attachment.name),
+    };
+    let words = (!text.trim().is_empty()).then(|| text.to_owned());
+    words.into_iter().chain(message.attachments.iter().map(file)).collect::<Vec<_>>().join("\n")
 }
 
 /// What both sides said and could read. What never reached the customer would only mislead the model, and a note must not

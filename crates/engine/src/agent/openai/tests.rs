@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test may stop at the first surprise
 
 use frontdesk_model::{
-    Author, ChannelName, ContactId, Content, Conversation, ConversationId, DeliveryStatus, Direction, Message,
-    MessageId, MessageRecord, Owner, Partition, Seq, Status, ThreadKey, Version,
+    Attachment, AttachmentId, AttachmentState, Author, ChannelName, ContactId, Content, ContentHash, Conversation,
+    ConversationId, DeliveryStatus, Direction, Message, MessageId, MessageRecord, Owner, Partition, Seq, Status,
+    Stored, ThreadKey, Version,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -128,6 +129,23 @@ fn what_never_reached_the_customer_and_what_came_before_their_first_words_is_lef
     ];
     let body = usual(&history, &[message(ada(), "two")]);
     assert_eq!(turns(&body), ["user: one", "assistant: partly there", "user: two"]);
+}
+
+#[test]
+fn the_model_is_told_of_files_by_name_and_kind() {
+    let id = AttachmentId::new(now(), [5; 9]);
+    let file = |name: &str, state| Attachment { id, name: name.into(), state };
+    let stored = Stored { media_type: "image/jpeg".into(), size: 3, sha256: ContentHash([1; 32]) };
+    let files = vec![
+        file("photo.jpg", AttachmentState::Stored(stored)),
+        file("bill.pdf", AttachmentState::Failed { reason: "it answered 404".into() }),
+    ];
+    let with = |message: Message| Message { attachments: files.clone(), ..message };
+    let record = |message: Message| MessageRecord { message: with(message), ..record(ada(), "", None) };
+    let history = [record(message(ada(), "Look.")), record(message(mia(), "Here."))];
+    let body = usual(&history, &[with(message(ada(), ""))]);
+    let lines = "[attached file: photo.jpg (image/jpeg)]\n[attached file: bill.pdf]";
+    assert_eq!(turns(&body), [format!("user: Look.\n{lines}"), "assistant: Here.".into(), format!("user: {lines}")]);
 }
 
 #[test]
