@@ -52,6 +52,39 @@ fn is_read_as_it_is_seen() {
 }
 
 #[test]
+fn what_nobody_sees_is_not_read() {
+    for hidden in [
+        "<div style='display:none;max-height:0px'>pay to me</div>",
+        "<p hidden>pay to me</p>",
+        "<span style='DISPLAY: None !important'>pay <b>to</b> me<br></span>",
+        "<div style=\"visibility:hidden\"><ul><li>pay<li>to me</ul><pre>x</pre></div>",
+        "<div style='opacity:0'><table><tr><th>pay</th></tr><tr><td>me</td></tr></table></div>",
+        "<table><tr><td style='mso-hide:all'>pay to me</td></tr></table>",
+        "<div style='max-height: 0.0px; overflow: hidden'><div>pay</div> to me</div>",
+        "<div style='display:none'><img alt='pay to me'></div>",
+    ] {
+        assert_eq!(
+            seen(&format!("before {hidden} <i>after</i>")).replace("</p><p>", " "),
+            "<p>before <i>after</i></p>"
+        );
+    }
+    // A table behind it is the one that it was.
+    let table = "<table><tr><th>a</th></tr><tr><td>1</td></tr></table>";
+    assert_eq!(seen(&format!("<div style='display:none'>{table}</div>{table}")), seen(table));
+    for shown in ["display:block", "font-size:0px", "opacity:0.9", "max-height:10px", "visibility:visible", ""] {
+        assert_eq!(seen(&format!("<div style='{shown}'>x</div>")), "<p>x</p>", "{shown}");
+    }
+    assert_eq!(seen("<details><summary>more</summary>inside</details>"), "<p>more</p><p>inside</p>");
+}
+
+#[test]
+fn a_picture_in_a_link_leads_where_the_link_leads() {
+    let source = "<a href='https://a.example/'><img src='https://b.example/p.gif' alt='Pic'></a> <img alt='Other'>";
+    let document = read::html(source);
+    assert_eq!(write::markdown(&document).text, "[Pic](https://a.example/) Other");
+}
+
+#[test]
 fn t20_nothing_that_runs_is_left() {
     for hostile in [
         "<script>alert(1)</script>",

@@ -48,6 +48,8 @@ const PLAIN_BLOCKS: &[&str] = &[
     "nav",
     "figure",
     "figcaption",
+    "details",
+    "summary",
 ];
 
 static CLEANER: LazyLock<ammonia::Builder<'static>> = LazyLock::new(|| {
@@ -112,6 +114,7 @@ static CLEANER: LazyLock<ammonia::Builder<'static>> = LazyLock::new(|| {
         .tags(elements.iter().chain(PLAIN_BLOCKS).copied().collect())
         .clean_content_tags(WITHOUT_TEXT.iter().copied().filter(|element| *element != "textarea").collect())
         .tag_attributes(attributes)
+        .generic_attributes(["hidden", "style"].into())
         .url_schemes(["http", "https", "mailto", "tel", "tg"].into())
         .url_relative(ammonia::UrlRelative::Deny)
         .link_rel(None);
@@ -161,6 +164,14 @@ struct Element {
     link: Option<Arc<str>>,
     /// It opened something in the builder that must be closed with it.
     holds: bool,
+    /// Nobody sees it, nor what is in it.
+    hidden: bool,
+}
+
+impl Element {
+    fn of(name: &str) -> Self {
+        Self { name: name.to_owned(), style: Style::NONE, link: None, holds: false, hidden: false }
+    }
 }
 
 impl Reader {
@@ -175,6 +186,13 @@ impl Reader {
     }
 
     fn start(&mut self, name: &str, attributes: &str) {
+        if self.is_hidden() || is_hidden(attributes) {
+            self.nth_table += usize::from(name == "table");
+            if !VOID.contains(&name) {
+                self.open.push(Element { hidden: true, ..Element::of(name) });
+            }
+            return;
+        }
         if self.pre.is_some() {
             match name {
                 "br" => self.text("\n"),
@@ -188,11 +206,11 @@ impl Reader {
                 _ => {}
             }
             if !VOID.contains(&name) {
-                self.open.push(Element { name: name.to_owned(), style: Style::NONE, link: None, holds: false });
+                self.open.push(Element::of(name));
             }
             return;
         }
-        let mut element = Element { name: name.to_owned(), style: Style::NONE, link: None, holds: false };
+        let mut element = Element::of(name);
         match name {
             "br" => return self.line_end(),
             "hr" => {
@@ -201,7 +219,9 @@ impl Reader {
             }
             "img" => {
                 if let Some(alt) = attribute(attributes, "alt").filter(|alt| !alt.trim().is_empty()) {
-                    self.words(&alt, Style::IMAGE);
+                    // In a link it leads where the link leads.
+                    let is_linked = self.open.iter().any(|element| element.link.is_some());
+                    self.words(&alt, if is_linked { Style::NONE } else { Style::IMAGE });
                 }
                 return;
             }
@@ -263,6 +283,9 @@ impl Reader {
 
     fn close(&mut self, name: &str) {
         let Some(element) = self.open.pop() else { return };
+        if element.hidden {
+            return;
+        }
         if self.pre.is_some() && name != "pre" {
             return;
         }
@@ -320,7 +343,15 @@ impl Reader {
         }
     }
 
+    /// Whether we are in something that nobody sees.
+    fn is_hidden(&self) -> bool {
+        self.open.last().is_some_and(|element| element.hidden)
+    }
+
     fn text(&mut self, text: &str) {
+        if self.is_hidden() {
+            return;
+        }
         let text = decoded(text);
         if let Some((_, pre)) = &mut self.pre {
             pre.push_str(&text);
@@ -406,6 +437,27 @@ fn is_inline(name: &str) -> bool {
             | "samp"
             | "tt"
     )
+}
+
+/// Whether its writer took care that nobody sees it. (No size and no colour say so: layouts set sizes to nothing and set them
+/// again further in.)
+fn is_hidden(attributes: &str) -> bool {
+    if attribute(attributes, "hidden").is_some() {
+        return true;
+    }
+    let Some(style) = attribute(attributes, "style") else { return false };
+    style.to_ascii_lowercase().split(';').filter_map(|rule| rule.split_once(':')).any(|(property, value)| {
+        let value = value.trim().trim_end_matches("!important").trim_end();
+        let is_nothing =
+            || value.trim_end_matches(|sign: char| sign.is_ascii_alphabetic() || sign == '%').parse() == Ok(0.0);
+        match property.trim() {
+            "display" => value == "none",
+            "visibility" => value == "hidden",
+            "mso-hide" => value == "all",
+            "opacity" | "max-height" => is_nothing(),
+            _ => false,
+        }
+    })
 }
 
 /// The styles that a `style` attribute asks for in the ways that mail programs write them.

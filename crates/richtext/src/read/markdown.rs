@@ -30,7 +30,7 @@ pub fn markdown(source: &str) -> Document {
         links: Vec::new(),
         code: None,
         html: None,
-        loose: Vec::new(),
+        filled: Vec::new(),
     };
     for (event, range) in Parser::new_ext(source, options).into_offset_iter() {
         reader.event(event, range);
@@ -49,8 +49,8 @@ struct Reader<'a> {
     code: Option<(String, String)>,
     /// The block of HTML that is open.
     html: Option<String>,
-    /// For each open picture: how many spans there were before it.
-    loose: Vec<usize>,
+    /// For each open link and picture whether there is something in it.
+    filled: Vec<bool>,
 }
 
 impl Reader<'_> {
@@ -124,11 +124,14 @@ impl Reader<'_> {
             Tag::Emphasis => self.style(Style::ITALIC),
             Tag::Strong => self.style(Style::BOLD),
             Tag::Strikethrough => self.style(Style::STRIKE),
-            Tag::Link { link_type, dest_url, .. } => self.links.push(address(link_type, &dest_url)),
+            Tag::Link { link_type, dest_url, .. } => {
+                self.links.push(address(link_type, &dest_url));
+                self.filled.push(false);
+            }
             Tag::Image { link_type, dest_url, .. } => {
                 self.links.push(address(link_type, &dest_url));
+                self.filled.push(false);
                 self.style(Style::IMAGE);
-                self.loose.push(self.builder.spans_mut().len());
             }
             Tag::TableHead
             | Tag::TableRow
@@ -174,18 +177,10 @@ impl Reader<'_> {
             TagEnd::Emphasis => self.unstyle(Style::ITALIC),
             TagEnd::Strong => self.unstyle(Style::BOLD),
             TagEnd::Strikethrough => self.unstyle(Style::STRIKE),
-            TagEnd::Link => {
-                self.links.pop();
-            }
+            TagEnd::Link => self.end_link(),
             TagEnd::Image => {
-                let address = self.links.last().cloned();
-                let is_bare = self.loose.pop().is_some_and(|before| self.builder.spans_mut().len() == before);
-                if let (true, Some(address)) = (is_bare, address) {
-                    // A picture that nobody described is shown by its address.
-                    self.span(Piece::Text(address.to_string()), Style::NONE);
-                }
+                self.end_link();
                 self.unstyle(Style::IMAGE);
-                self.links.pop();
             }
             TagEnd::DefinitionList
             | TagEnd::DefinitionListTitle
@@ -194,6 +189,17 @@ impl Reader<'_> {
             | TagEnd::Subscript
             | TagEnd::MetadataBlock(_) => {}
         }
+    }
+
+    /// A link that says nothing, and a picture that nobody described, are shown by their address.
+    fn end_link(&mut self) {
+        let is_bare = self.filled.pop().is_some_and(|filled| !filled);
+        if let (true, Some(address)) = (is_bare, self.links.last().cloned())
+            && !address.trim().is_empty()
+        {
+            self.span(Piece::Text(address.to_string()), Style::NONE);
+        }
+        self.links.pop();
     }
 
     fn end_block(&mut self, kind: Kind) {
@@ -267,6 +273,9 @@ impl Reader<'_> {
         let style = style | self.open_style();
         // A picture inside of a link leads where the link leads.
         let link = self.links.first().cloned();
+        if !matches!(&piece, Piece::Text(text) if text.is_empty()) {
+            self.filled.iter_mut().for_each(|filled| *filled = true);
+        }
         self.builder.span(Span { piece, style, link });
     }
 }
@@ -287,7 +296,8 @@ fn column(alignment: Alignment) -> Column {
     }
 }
 
-/// Turns pairs of [`BARS`] with something between them into the style; one that is left alone is two bars.
+/// Turns pairs of [`BARS`] with something between them into the style; one that is left alone is two bars, and so are those that
+/// white space sets apart from what they would hide (`a || b`).
 fn spoilers(row: &mut Vec<Span>) {
     let holds = |span: &Span| matches!(&span.piece, Piece::Text(text) if text.contains(BARS));
     if !row.iter().any(holds) {
@@ -311,6 +321,16 @@ fn spoilers(row: &mut Vec<Span>) {
             }
         }
     }
+    let is_blank = |at: Option<usize>, edge: fn(&str) -> Option<char>| {
+        at.and_then(|at| pieces.get(at)).is_none_or(|(_, span)| match &span.piece {
+            Piece::Text(text) => edge(text).is_none_or(char::is_whitespace),
+            piece => matches!(piece, Piece::Break | Piece::SoftBreak),
+        })
+    };
+    let may_open: Vec<bool> = (0..pieces.len()).map(|at| !is_blank(Some(at + 1), |text| text.chars().next())).collect();
+    let may_close: Vec<bool> =
+        (0..pieces.len()).map(|at| !is_blank(at.checked_sub(1), |text| text.chars().next_back())).collect();
+    let may = |which: &[bool], at: usize| which.get(at).copied().unwrap_or_default();
     let mut opened: Option<usize> = None;
     let mut is_sign = vec![false; pieces.len()];
     for at in 0..pieces.len() {
@@ -318,7 +338,7 @@ fn spoilers(row: &mut Vec<Span>) {
             continue;
         }
         match opened {
-            Some(from) if at > from + 1 => {
+            Some(from) if at > from + 1 && may(&may_close, at) => {
                 for (_, span) in pieces.get_mut(from + 1..at).unwrap_or_default() {
                     span.style |= Style::SPOILER;
                 }
@@ -329,7 +349,8 @@ fn spoilers(row: &mut Vec<Span>) {
                 }
                 opened = None;
             }
-            _ => opened = Some(at),
+            _ if may(&may_open, at) => opened = Some(at),
+            _ => {}
         }
     }
     for ((_, span), is_sign) in pieces.into_iter().zip(is_sign) {

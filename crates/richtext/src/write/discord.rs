@@ -117,8 +117,10 @@ impl Writer {
         let row = with_links_shown(row, &has_link, &mut self.degraded);
         let row = spans::tidy(&row);
         let first = self.written(&row, at_line_start);
+        // What a further line begins with is not the row's.
+        let reads_back = |row: &[Span]| says(&written(row, "", at_line_start), row);
         let is_marked = row.iter().any(|span| !span.style.only(MARKUP | Style::CODE).is_none() || span.link.is_some());
-        if !is_marked || says(&first, &row) {
+        if !is_marked || reads_back(&row) {
             self.out.push_str(&first);
             return;
         }
@@ -128,9 +130,8 @@ impl Writer {
             span.style = Style::CODE;
         }
         let bare_code = spans::tidy(&bare_code);
-        let second = self.written(&bare_code, at_line_start);
-        if says(&second, &bare_code) {
-            self.out.push_str(&second);
+        if reads_back(&bare_code) {
+            self.out.push_str(&self.written(&bare_code, at_line_start));
             return;
         }
         let bare: Vec<Span> =
@@ -140,10 +141,21 @@ impl Writer {
     }
 
     fn written(&self, row: &[Span], at_line_start: bool) -> String {
-        let mut tokens = Vec::new();
-        tokenize(&spans::nest(row), &mut tokens);
-        Row { out: String::new(), prefix: &self.prefix, tokens: &tokens, starts_line: at_line_start }.write()
+        written(row, &self.prefix, at_line_start)
     }
+}
+
+fn written(row: &[Span], prefix: &str, at_line_start: bool) -> String {
+    let mut tokens = Vec::new();
+    tokenize(&spans::nest(row), &mut tokens);
+    Row { out: String::new(), prefix, tokens: &tokens, starts_line: at_line_start }.write()
+}
+
+/// The address as it is written: a bracket would end it, an at-sign could call everybody.
+fn address(link: &str) -> Option<String> {
+    let address = links::web(link)?;
+    let address = address.replace('(', "%28").replace(')', "%29");
+    Some(address.replace("@everyone", "%40everyone").replace("@here", "%40here"))
 }
 
 /// Whether the client reads it as that row.
@@ -163,11 +175,12 @@ fn says(written: &str, row: &[Span]) -> bool {
             // An address in plain words becomes a link by itself.
             meant.0 == read.0
                 && meant.1 == read.1
-                && meant
-                    .2
-                    .as_ref()
-                    .is_none_or(|link| read.2.as_ref().is_some_and(|read| links::same_address(link, read)))
+                && meant.2.as_ref().is_none_or(|link| read.2.as_ref().is_some_and(|read| same_place(link, read)))
         })
+}
+
+fn same_place(link: &str, read: &str) -> bool {
+    links::same_address(link, read) || address(link).is_some_and(|written| links::same_address(&written, read))
 }
 
 fn one_line(row: &[Span]) -> Vec<Span> {
@@ -247,16 +260,10 @@ fn tokenize<'a>(nodes: &[Node<'a>], tokens: &mut Vec<Token<'a>>) {
                 }
             }
             Node::Tagged(Tag::Link(link), inside) => {
-                let Some(address) = links::web(link) else {
+                let Some(address) = address(link) else {
                     tokenize(inside, tokens);
                     continue;
                 };
-                // A bracket would end it, an at-sign could call everybody.
-                let address = address
-                    .replace('(', "%28")
-                    .replace(')', "%29")
-                    .replace("@everyone", "%40everyone")
-                    .replace("@here", "%40here");
                 if let [Node::Leaf(Span { piece: Piece::Text(text), style, .. })] = inside.as_slice()
                     && !style.has(Style::CODE)
                     && **text == ***link
