@@ -275,3 +275,29 @@ async fn a_file_needs_no_words_beside_it_in_either_direction() {
     let message = &delivered["data"]["message"];
     assert_eq!((&message["text"], &message["attachments"][0]["state"]), (&json!(""), &json!("stored")), "{message:#}");
 }
+
+/// Nor does it wait for a later message's, or a reply's.
+#[tokio::test]
+async fn a_file_does_not_wait_for_another_that_never_comes() {
+    let has_one = |request: &Received| if request.path.ends_with("never") { Reply::hang() } else { has_files(request) };
+    let world = World::of(FarEnd::start(silent).await, FarEnd::start(has_one).await);
+    let _daemon = world.start().await;
+    let [never, photo] = ["never", "photo.txt"].map(|file| format!("{}{file}", world.shop.url()));
+    let conversation = world.say_with("t", "1", &[never, photo.clone()]).await;
+    let path = format!("/v1/conversations/{conversation}/messages");
+    let states = |of: &Value| -> Vec<String> {
+        let attachments = of["attachments"].as_array().unwrap().iter();
+        attachments.map(|of| of["state"].as_str().unwrap().to_owned()).collect()
+    };
+    let as_it_should = |page: &Value| states(&page["data"][0]) == ["pending", "stored"];
+    world.get_until(&path, "the one that is there", as_it_should).await;
+    let reply = json!({ "messages": [{ "text": "Here.", "attachments": [{ "url": photo }] }] });
+    let said = world.request(Method::POST, &path).bearer_auth(BOT).body(reply.to_string());
+    let said = said.header("content-type", "application/json").send().await.unwrap();
+    assert_eq!(said.status(), StatusCode::ACCEPTED, "{}", said.text().await.unwrap());
+    let seen = world.shop.wait_until("a delivery", |seen| seen.iter().any(|one| !asked_for(one))).await;
+    let delivered = event(seen.iter().find(|one| !asked_for(one)).unwrap());
+    assert_eq!(states(&delivered["data"]["message"]), ["stored"]);
+    let page = world.get(&path).await;
+    assert_eq!(states(&page["data"][1]), ["pending", "stored"]);
+}

@@ -16,9 +16,9 @@ use frontdesk_attachments::{
 };
 use frontdesk_model::{
     Append, Applied, Attachment, AttachmentId, AttachmentState, ChannelName, ContactId, ContentHash, Conversation,
-    ConversationFilter, ConversationId, Direction, Effect, Event, EventBody, FetchOutcome, Flaw, FlawKind, Guard, Lane,
-    Link, Message, MessageId, MessageRecord, Owner, PageRequest, RemoteFile, Seq, StoreError, Stored, Take, Timestamp,
-    Waiting, Wake,
+    ConversationFilter, ConversationId, Direction, Effect, Event, EventBody, EventId, FetchOutcome, Flaw, FlawKind,
+    Guard, Lane, Link, Message, MessageId, MessageRecord, Owner, PageRequest, RemoteFile, Seq, StoreError, Stored,
+    Take, Timestamp, Waiting, Wake,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -35,8 +35,9 @@ pub(crate) const AGENT_WAITS: Duration = Duration::from_secs(30);
 pub(crate) const REPLY_WAITS: Duration = Duration::from_secs(5 * 60);
 /// An update that comes so much earlier than that was surely seen by who waited.
 const SURELY_SEEN: Duration = Duration::from_secs(2);
-/// Messages whose attachments are fetched at once.
+/// Conversations for which is fetched at once, and files for one of them.
 const HANDS: usize = 16;
+const AT_ONCE: usize = 10;
 /// Who fetches has said so for so long, and says it again so often.
 const LEASE: Duration = Duration::from_secs(15);
 const RENEW: Duration = Duration::from_secs(5);
@@ -104,7 +105,7 @@ struct Turn {
 }
 
 impl Task {
-    /// Fetches for the first message that has something to be fetched. Dropped at any moment it leaves that for later.
+    /// Fetches for the messages that have something to be fetched. Dropped at any moment it leaves that for later.
     pub(crate) async fn run(mut self) {
         if let Err(error) = self.fetch().await {
             self.turn.shared.note_store_error(&error);
@@ -115,78 +116,144 @@ impl Task {
         let behind = Seq(self.from.0.saturating_sub(1));
         let found = self.turn.shared.store.events(self.turn.id, behind, LOOK).await?;
         let (events, more) = found.map(|slice| (slice.data, slice.more)).unwrap_or_default();
-        let waits = |event: &&Event| event.body.message().is_some_and(Message::awaits_attachments);
-        let Some(event) = events.iter().find(waits) else {
-            let looked_at = events.last().map(|event| event.seq).filter(|_| more).unwrap_or(self.through);
-            return self.turn.end(vec![self.done_through(looked_at)]).await;
-        };
-        let Some(message) = event.body.message() else { return Ok(()) };
-        let Some(attachments) = self.turn.fetch_all(message).await? else { return Ok(()) };
-        let stored = stored_anew(message, &attachments);
-        let now = self.turn.shared.clock.now();
-        let known = Message { attachments, ..message.clone() };
-        let mut effects = self.turn.told(message, &known, now);
-        effects.push(Effect::SetAttachments { event: event.id, at: event.at, message: Box::new(known.clone()) });
-        effects.push(match tries_left(&known) {
-            Some(tries) => {
-                let wait = AGAIN.get(usize::try_from(tries).unwrap_or(usize::MAX).saturating_sub(1));
-                Effect::SetFetchingAt(now.plus(wait.copied().unwrap_or(BUSY)))
-            }
-            None => self.done_through(event.seq),
-        });
-        match self.turn.end(effects).await {
-            // The message was erased, or taken away for its age, meanwhile.
-            Err(StoreError::Refused(_)) => {
-                if let Some(files) = self.turn.shared.files() {
-                    for (id, sha256) in stored {
-                        files.release(sha256, id).await.map_err(|error| trouble(&error))?;
-                    }
-                }
-                self.turn.end(vec![self.done_through(event.seq)]).await
-            }
-            ended => {
-                if tries_left(&known).is_none() {
-                    self.turn.announce(message.id).await;
-                }
-                ended
-            }
+        let looked_at = events.last().map(|event| event.seq).filter(|_| more).unwrap_or(self.through);
+        let mut orders: Vec<Order> = events.into_iter().filter_map(Order::of).collect();
+        if !self.turn.fetch_all(&mut orders).await? {
+            return Ok(());
         }
+        let now = self.turn.shared.clock.now();
+        let again = orders.iter().filter_map(|order| Some((order.seq, tries_left(&order.known)?)));
+        let Some((first, tries)) = again.reduce(|(first, most), (_, tries)| (first, most.max(tries))) else {
+            return self.turn.end(vec![Effect::FetchedThrough { through: looked_at, at: now }]).await;
+        };
+        let wait = AGAIN.get(usize::try_from(tries).unwrap_or(usize::MAX).saturating_sub(1)).copied().unwrap_or(BUSY);
+        let before = Seq(first.0.saturating_sub(1));
+        self.turn
+            .end(vec![
+                Effect::FetchedThrough { through: before, at: now.plus(wait) },
+                Effect::SetFetchingAt(now.plus(wait)),
+            ])
+            .await
+    }
+}
+
+/// A message with something to be fetched.
+struct Order {
+    event: EventId,
+    seq: Seq,
+    at: Timestamp,
+    /// As the store has it.
+    recorded: Message,
+    /// With what was fetched since.
+    known: Message,
+    /// How many of its files are being fetched.
+    under_way: usize,
+}
+
+impl Order {
+    fn of(event: Event) -> Option<Self> {
+        let EventBody::MessageCreated { message } = event.body else { return None };
+        let under_way = message.attachments.iter().filter(|of| of.is_pending()).count();
+        let known = message.clone();
+        (under_way > 0).then_some(Self {
+            event: event.id,
+            seq: event.seq,
+            at: event.at,
+            recorded: message,
+            known,
+            under_way,
+        })
     }
 
-    fn done_through(&self, through: Seq) -> Effect {
-        Effect::FetchedThrough { through, at: self.turn.shared.clock.now() }
+    fn has_news(&self) -> bool {
+        self.known.attachments != self.recorded.attachments
     }
 }
 
 impl Turn {
-    /// Every attachment of the message that is pending, all at once. `None`: somebody else has the conversation by now.
-    async fn fetch_all(&mut self, message: &Message) -> Result<Option<Vec<Attachment>>, StoreError> {
+    /// Every attachment that is pending, at most [`AT_ONCE`] at a time. What came to an end is recorded when its message has all, and
+    /// every few seconds. `false`: somebody else has the conversation by now, be it because there is more to be fetched.
+    async fn fetch_all(&mut self, orders: &mut [Order]) -> Result<bool, StoreError> {
+        let places = Arc::new(Semaphore::new(AT_ONCE));
         let mut fetching = tokio::task::JoinSet::new();
-        for (place, attachment) in message.attachments.iter().enumerate().filter(|(_, of)| of.is_pending()) {
-            let (shared, attachment) = (Arc::clone(&self.shared), attachment.clone());
-            fetching.spawn(async move { (place, fetch_one(&shared, attachment).await) });
+        for (nth, order) in orders.iter().enumerate() {
+            for (place, attachment) in order.known.attachments.iter().enumerate().filter(|(_, of)| of.is_pending()) {
+                let (shared, attachment, places) = (Arc::clone(&self.shared), attachment.clone(), Arc::clone(&places));
+                fetching.spawn(async move {
+                    let _place = places.acquire().await;
+                    (nth, place, fetch_one(&shared, attachment).await)
+                });
+            }
         }
-        let mut attachments = message.attachments.clone();
         loop {
             tokio::select! {
-                done = fetching.join_next() => match done {
-                    None => return Ok(Some(attachments)),
-                    Some(Ok((place, fetched))) => {
-                        if let Some(attachment) = attachments.get_mut(place) {
-                            *attachment = fetched;
+                done = fetching.join_next() => {
+                    let Some(done) = done else { return Ok(true) };
+                    let Ok((nth, place, fetched)) = done else { continue };
+                    let Some(order) = orders.get_mut(nth) else { continue };
+                    order.under_way = order.under_way.saturating_sub(1);
+                    if let Some(attachment) = order.known.attachments.get_mut(place) {
+                        *attachment = fetched;
+                    }
+                    if order.under_way == 0 && !self.record(order).await? {
+                        return Ok(false);
+                    }
+                }
+                () = self.shared.clock.sleep(RENEW) => {
+                    for order in orders.iter_mut().filter(|order| order.has_news()) {
+                        if !self.record(order).await? {
+                            return Ok(false);
                         }
                     }
-                    Some(Err(_)) => {}
-                },
-                () = self.shared.clock.sleep(RENEW) => {
-                    let until = self.shared.clock.now().plus(LEASE);
-                    if !self.write(vec![Effect::SetFetchingAt(until)]).await? {
-                        return Ok(None);
+                    if !self.renew(Vec::new()).await? {
+                        return Ok(false);
                     }
-                    self.held = until;
                 }
             }
         }
+    }
+
+    /// Stores what is known of a message's attachments by now. `false`: the right to is lost.
+    async fn record(&mut self, order: &mut Order) -> Result<bool, StoreError> {
+        if order.has_news() {
+            let known = Box::new(order.known.clone());
+            let mut effects = self.told(&order.recorded, &order.known, self.shared.clock.now());
+            effects.push(Effect::SetAttachments { event: order.event, at: order.at, message: known });
+            match self.renew(effects).await {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                // The message was erased, or taken away for its age, meanwhile.
+                Err(StoreError::Refused(_)) => self.release(order).await?,
+                Err(error) => return Err(error),
+            }
+            order.recorded = order.known.clone();
+        }
+        if order.under_way == 0 && tries_left(&order.known).is_none() {
+            self.announce(order.known.id).await;
+        }
+        Ok(true)
+    }
+
+    /// What was fetched for a message that is not there any more.
+    async fn release(&self, order: &Order) -> Result<(), StoreError> {
+        let Some(files) = self.shared.files() else { return Ok(()) };
+        for attachment in &order.known.attachments {
+            if let Some(stored) = attachment.stored() {
+                files.release(stored.sha256, attachment.id).await.map_err(|error| trouble(&error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes, and holds the right for longer.
+    async fn renew(&mut self, mut effects: Vec<Effect>) -> Result<bool, StoreError> {
+        let until = self.shared.clock.now().plus(LEASE);
+        effects.push(Effect::SetFetchingAt(until));
+        let is_held = self.write(effects).await?;
+        if is_held {
+            self.held = until;
+        }
+        Ok(is_held)
     }
 
     /// What the log is told of attachments that came to an end.
@@ -404,12 +471,6 @@ fn tries_left(message: &Message) -> Option<u32> {
         _ => None,
     });
     tries.max()
-}
-
-/// What is here now and was not before.
-fn stored_anew(before: &Message, now: &[Attachment]) -> Vec<(AttachmentId, ContentHash)> {
-    let pairs = before.attachments.iter().zip(now).filter(|(before, _)| before.is_pending());
-    pairs.filter_map(|(_, now)| Some((now.id, now.stored()?.sha256))).collect()
 }
 
 pub(crate) fn trouble(error: &FilesError) -> StoreError {

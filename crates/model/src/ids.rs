@@ -52,7 +52,7 @@ impl Partition {
 
 /// Why a text is not the identifier it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not an id of the form {prefix}_ and 26 characters")]
+#[error("not an id of the form {prefix}_ and 26 characters{}", if *.prefix == AttachmentId::PREFIX { ", or 28" } else { "" })]
 pub struct BadId {
     prefix: &'static str,
 }

@@ -9,8 +9,8 @@
 //! has no element for is told to whoever wrote the message ([`degraded`]).
 
 use frontdesk_model::{
-    Attachment, Content, Envelope, ExternalId, FrozenPart, HttpProblem, Identity, Link, MessageId, Outgoing,
-    RemoteFile, Sender, ThreadId, Timestamp, Trust, UniqueWithin,
+    Attachment, AttachmentState, Content, Envelope, ExternalId, FrozenPart, HttpProblem, Identity, Link, MessageId,
+    Outgoing, RemoteFile, Sender, ThreadId, Timestamp, Trust, UniqueWithin,
 };
 use frontdesk_richtext::{Document, HtmlRules, Rendering, Said, document, write};
 use serde_json::json;
@@ -341,10 +341,15 @@ pub(super) fn body(of: &Delivered<'_>) -> serde_json::Value {
 /// A file that goes with the message; its address is signed with each attempt.
 fn attached(attachment: &Attachment) -> serde_json::Value {
     let stored = attachment.stored();
+    let error = match &attachment.state {
+        AttachmentState::Failed { reason } => Some(reason),
+        AttachmentState::Pending { .. } | AttachmentState::Stored(_) => None,
+    };
     json!({
         "id": attachment.id,
         "name": attachment.name,
         "state": attachment.state.word(),
+        "error": error,
         "media_type": stored.map(|stored| &stored.media_type),
         "size": stored.map(|stored| stored.size),
         "sha256": stored.map(|stored| stored.sha256),
