@@ -179,9 +179,10 @@ impl Turn {
         for (nth, order) in orders.iter().enumerate() {
             for (place, attachment) in order.known.attachments.iter().enumerate().filter(|(_, of)| of.is_pending()) {
                 let (shared, attachment, places) = (Arc::clone(&self.shared), attachment.clone(), Arc::clone(&places));
+                let direction = order.known.direction;
                 fetching.spawn(async move {
                     let _place = places.acquire().await;
-                    (nth, place, fetch_one(&shared, attachment).await)
+                    (nth, place, fetch_one(&shared, attachment, direction).await)
                 });
             }
         }
@@ -426,12 +427,20 @@ impl Shared {
     }
 }
 
-async fn fetch_one(shared: &Shared, attachment: Attachment) -> Attachment {
+async fn fetch_one(shared: &Shared, attachment: Attachment, direction: Direction) -> Attachment {
     let AttachmentState::Pending { url, tries } = &attachment.state else { return attachment };
     let (tries, id) = (tries.saturating_add(1), attachment.id);
     let fetched = match shared.files() {
         None => Err(FetchError::Refused("this daemon keeps no attachments".into())),
-        Some(files) => fetch_into(shared, &files, url, id, &attachment.name).await,
+        Some(files) => {
+            let live = shared.live();
+            let mut exempt = live.options.exempt.clone();
+            if direction == Direction::Outbound {
+                exempt.extend(live.options.exempt_for_replies.iter().cloned());
+            }
+            let fetcher = Fetcher { exempt, limits: FetchLimits::default() };
+            fetch_into(shared, &files, &fetcher, url, id, &attachment.name).await
+        }
     };
     let (name, state) = match fetched {
         Ok((name, stored)) => (name, AttachmentState::Stored(stored)),
@@ -451,14 +460,14 @@ async fn fetch_one(shared: &Shared, attachment: Attachment) -> Attachment {
 async fn fetch_into(
     shared: &Shared,
     files: &Files,
+    fetcher: &Fetcher,
     url: &str,
     id: AttachmentId,
     name: &str,
 ) -> Result<(String, Stored), FetchError> {
     shared.store.note_files().await.map_err(|error| FetchError::NoRoom(error.to_string()))?;
     let mut incoming = files.begin().await?;
-    let exempt = shared.live().options.exempt.clone();
-    Fetcher { exempt, limits: FetchLimits::default() }.fetch(url, &mut incoming).await?;
+    fetcher.fetch(url, &mut incoming).await?;
     // One that is called nothing in particular is called after what it is.
     let name = if name == "file" { plain_name(None, incoming.ending()) } else { name.to_owned() };
     Ok((name, incoming.keep(id).await?))

@@ -18,8 +18,10 @@ pub struct EngineOptions {
     pub channels: Vec<ConnectedChannel>,
     /// Where attachments' bytes lie. `None`: none are kept, and what a message brings fails.
     pub files: Option<Files>,
-    /// Whose attachments are fetched though they lie on an address that is not public: what the configuration names.
+    /// Whose attachments are fetched though they lie on an address that is not public: the business's own systems.
     pub exempt: Vec<Exempt>,
+    /// And those of replies.
+    pub exempt_for_replies: Vec<Exempt>,
     /// What is older is taken out of the store, in passes an hour apart. `None`: everything is kept.
     pub retention: Option<Duration>,
 }

@@ -79,6 +79,7 @@ async fn another(world: &World, name: &str, adapter: Arc<dyn Adapter>) -> Engine
     let options = EngineOptions {
         files: None,
         exempt: Vec::new(),
+        exempt_for_replies: Vec::new(),
         name: name.into(),
         public_url: "https://desk.example.com".into(),
         agent: None,

@@ -196,6 +196,7 @@ fn options(world: &World, channel: Option<Arc<Channel>>, agent: &FarEnd) -> Engi
     EngineOptions {
         files: None,
         exempt: Vec::new(),
+        exempt_for_replies: Vec::new(),
         name: "here".into(),
         public_url: "https://desk.example.com".into(),
         agent: Some(world.agent_options(&agent.url())),

@@ -212,15 +212,21 @@ async fn open_attachments(config: &Config, store: &dyn Store) -> Result<Files> {
     Ok(Files::open(&config.store.attachments.folder, &store.describe().store_id, has_files, options)?)
 }
 
-/// Every address that the configuration names, by host and port: whose attachments are fetched wherever they lie.
-fn exempt(config: &Config, public_url: &str) -> Vec<Exempt> {
+/// The addresses that the configuration names for channels, by host and port: the business's own systems, whose files are fetched
+/// wherever they lie.
+fn exempt(config: &Config) -> Vec<Exempt> {
     let of_channels = config.channels.iter().flat_map(|channel| {
         let kind = registry::kinds().iter().find(|kind| kind.name() == channel.kind);
         let keys = kind.map(|kind| kind.keys()).unwrap_or_default();
         keys.iter().filter(|key| matches!(key.shape, Shape::HttpUrl)).filter_map(|key| channel.settings.text(key.name))
     });
-    let own = of_channels.chain([public_url]).filter_map(|url| Url::parse(url).ok());
-    own.chain(config.agent.iter().map(|agent| agent.url.clone())).filter_map(|url| Exempt::of(&url)).collect()
+    of_channels.filter_map(|url| Exempt::of(&Url::parse(url).ok()?)).collect()
+}
+
+/// Those that our side's replies may name besides: the agent's own, and what we gave it ourselves.
+fn exempt_for_replies(config: &Config, public_url: &str) -> Vec<Exempt> {
+    let own = Url::parse(public_url).ok().into_iter().chain(config.agent.iter().map(|agent| agent.url.clone()));
+    own.filter_map(|url| Exempt::of(&url)).collect()
 }
 
 fn engine_options(
@@ -233,7 +239,8 @@ fn engine_options(
     let machine = rustix::system::uname();
     EngineOptions {
         name: format!("{}/{}", machine.nodename().to_string_lossy(), std::process::id()),
-        exempt: exempt(config, &public_url),
+        exempt: exempt(config),
+        exempt_for_replies: exempt_for_replies(config, &public_url),
         public_url,
         files: Some(files),
         agent: agent(config, keys),

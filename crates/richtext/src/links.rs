@@ -190,27 +190,38 @@ fn bare_web_address(text: &str, start: usize, not_before: usize) -> Option<Found
 
 /// Up to a space or a sign that no address holds, without the punctuation of the sentence around it.
 fn address_length(rest: &str) -> usize {
-    let end = rest.find(|sign: char| sign.is_whitespace() || sign.is_control() || "<>\"`|\\^{}".contains(sign));
-    let mut inside = end.map_or(rest, |end| rest.get(..end).unwrap_or_default());
-    let mut open = inside.matches('(').count();
-    let mut close = inside.matches(')').count();
-    while let Some(last) = inside.chars().next_back() {
-        let belongs = match last {
-            ')' => close <= open,
-            '.' | ',' | ':' | ';' | '!' | '?' | '\'' | '*' | '_' | '~' | ']' | '…' | '”' | '’' | '»' => false,
-            _ => true,
-        };
-        if belongs {
-            break;
+    let mut open = 0_usize;
+    let end = rest.find(|sign: char| match sign {
+        '(' => {
+            open += 1;
+            false
         }
-        match last {
-            ')' => close -= 1,
-            '(' => open -= 1,
-            _ => {}
+        // One that closes what was opened before the address.
+        ')' if open == 0 => true,
+        ')' => {
+            open -= 1;
+            false
+        }
+        _ => {
+            sign.is_whitespace()
+                || sign.is_control()
+                || is_unseen(sign)
+                || "<>\"`|\\^{}‘’“”«»。，、」』）】".contains(sign)
+        }
+    });
+    let mut inside = end.map_or(rest, |end| rest.get(..end).unwrap_or_default());
+    while let Some(last) = inside.chars().next_back() {
+        if !matches!(last, '.' | ',' | ':' | ';' | '!' | '?' | '\'' | '*' | '_' | '~' | ']' | '…') {
+            break;
         }
         inside = inside.get(..inside.len() - last.len_utf8()).unwrap_or_default();
     }
     inside.len()
+}
+
+/// Signs that nobody sees: an address that holds one is not the one that a reader takes it for.
+fn is_unseen(sign: char) -> bool {
+    matches!(sign, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 fn mail_address(text: &str, at: usize, not_before: usize) -> Option<Found<'_>> {
@@ -254,6 +265,22 @@ mod tests {
             ["https://www.example.com/a", "mailto:ada+x@mail.example.com"]
         );
         assert_eq!(found("HTTPS://A.EXAMPLE now"), ["HTTPS://A.EXAMPLE"]);
+        assert_eq!(
+            found("(https://a.example)-ish [b](https://b.example)!x (https://c.example/(d)e)f"),
+            ["https://a.example", "https://b.example", "https://c.example/(d)e"]
+        );
+        assert_eq!(
+            found(
+                "https://a.example’s «https://b.example» https://c.example。 https://d.example\u{200b}x https://e.example/(y"
+            ),
+            [
+                "https://a.example",
+                "https://b.example",
+                "https://c.example",
+                "https://d.example",
+                "https://e.example/(y"
+            ]
+        );
         assert_eq!(found("https://почта.example/ünï?q=1&r=2#f"), ["https://почта.example/ünï?q=1&r=2#f"]);
         assert_eq!(
             found("https:// http://. xhttp://y.example @ada a@b 1@2.3 javascript://x ww.w"),

@@ -289,6 +289,7 @@ async fn start(
     let options = EngineOptions {
         files: None,
         exempt: Vec::new(),
+        exempt_for_replies: Vec::new(),
         name: "here".into(),
         public_url: "https://desk.example.com".into(),
         agent,

@@ -168,5 +168,6 @@ fn print(call: &Call, found: &[Found], conversations: u64, events: u64) -> Resul
         let conversation = conversation_id.as_deref().unwrap_or_default();
         table.row([Cell::of(kind), Cell::of(conversation), Cell::of(words::on_one_line(detail).as_ref())]);
     }
-    call.screen.print(&format!("{}\n{} findings; {looked_at}\n", table.on(&call.screen), found.len()))
+    let count = if found.len() == 1 { "1 finding".to_owned() } else { format!("{} findings", found.len()) };
+    call.screen.print(&format!("{}\n{count}; {looked_at}\n", table.on(&call.screen)))
 }

@@ -121,6 +121,7 @@ impl World {
         let options = EngineOptions {
             files: Some(files),
             exempt: Vec::new(),
+            exempt_for_replies: Vec::new(),
             name: "here".into(),
             public_url: "https://desk.example.com".into(),
             agent,

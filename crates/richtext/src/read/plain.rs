@@ -1,4 +1,7 @@
-//! Plain text: every sign means itself. A blank line ends a paragraph, addresses are found.
+//! Plain text: every sign means itself. A blank line ends a paragraph, addresses are found. A line ends where Unicode says that it
+//! must (UAX 14, LB4 and LB5), whoever wrote it.
+
+use std::borrow::Cow;
 
 use crate::{
     spans,
@@ -10,8 +13,8 @@ use crate::{
 pub fn plain(text: &str) -> Document {
     let mut document = Document::default();
     let mut row: Vec<Span> = Vec::new();
-    for line in text.split('\n') {
-        let line = line.strip_suffix('\r').unwrap_or(line);
+    let text = if text.contains('\r') { Cow::Owned(text.replace("\r\n", "\n")) } else { Cow::Borrowed(text) };
+    for line in text.split(['\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}']) {
         if line.trim().is_empty() {
             end(&mut document, &mut row);
             continue;

@@ -322,7 +322,8 @@ impl Row<'_> {
                     continue;
                 }
             }
-            self.starts_line = false;
+            let is_blank = matches!(token, Token::Text(text) if text.trim().is_empty());
+            self.starts_line &= is_blank;
         }
         self.out
     }
@@ -385,7 +386,7 @@ impl Row<'_> {
             rest = self.line_start(rest);
         }
         while let Some(sign) = rest.chars().next() {
-            if sign == 'h'
+            if matches!(sign, 'h' | 's')
                 && let Some(length) = address_length(rest)
             {
                 // Escapes would be part of it. Where something follows that would be taken into it, it stands in angles.
@@ -393,7 +394,8 @@ impl Row<'_> {
                 let address = address.replace("@everyone", "%40everyone").replace("@here", "%40here");
                 let goes_on = after.is_empty() && !matches!(self.tokens.get(at + 1), None | Some(Token::Break));
                 let ends_badly = address.ends_with(['.', ',', ':', ';', '"', '\'', ']', ')']);
-                if goes_on && !ends_badly && !after.starts_with('<') {
+                // A backslash behind it would be taken into it, too, and free nothing.
+                if after.starts_with('<') || (goes_on && !ends_badly) {
                     self.out.push_str(&format!("<{address}>"));
                 } else {
                     self.out.push_str(&address);
@@ -416,7 +418,8 @@ impl Row<'_> {
 
     /// Escapes what would begin a block.
     fn line_start<'t>(&mut self, text: &'t str) -> &'t str {
-        let words = text.trim_start_matches(' ');
+        // The client takes white space away before it looks.
+        let words = text.trim_start();
         let (blanks, _) = text.split_at(text.len() - words.len());
         self.out.push_str(blanks);
         let digits = words.bytes().take_while(u8::is_ascii_digit).count();
@@ -437,11 +440,13 @@ impl Row<'_> {
     }
 }
 
-/// `http(s)://` and all that follows up to white space or `<`, as the client takes it.
+/// `http(s)://` or `steam://` and all that follows up to white space or `<`, as the client takes it.
 fn address_length(rest: &str) -> Option<usize> {
-    let after = rest.strip_prefix("https://").or_else(|| rest.strip_prefix("http://"))?;
+    let after = ["https://", "http://", "steam://"].iter().find_map(|scheme| rest.strip_prefix(scheme))?;
     let length = after.find(|sign: char| sign.is_whitespace() || sign == '<').unwrap_or(after.len());
-    (length > 1).then_some(rest.len() - after.len() + length)
+    // A single sign is no address, but with the backslash that would free a `<` behind it.
+    let is_one = length > 1 || (length == 1 && after.get(1..).is_some_and(|behind| behind.starts_with('<')));
+    is_one.then_some(rest.len() - after.len() + length)
 }
 
 /// With mentions broken.

@@ -38,7 +38,13 @@ pub fn discord_with(source: &str, name: &dyn Fn(&Mention) -> Option<String>) -> 
 pub(crate) fn inside(source: &str) -> Vec<Span> {
     let mut sink = Sink::new(&|_| None);
     sink.read(source, &State { blocks: false, ..State::top() });
-    sink.row
+    let last = std::mem::take(&mut sink.row);
+    // Blank lines are line ends here, and no more.
+    let rows = sink.blocks.into_iter().filter_map(|block| match block {
+        Block::Paragraph(row) => Some(row),
+        _ => None,
+    });
+    rows.chain([last]).flatten().collect()
 }
 
 /// What holds where we read.
