@@ -267,13 +267,16 @@ async fn a_file_needs_no_words_beside_it_in_either_direction() {
     body.as_object_mut().unwrap().remove("text");
     body["attachments"] = json!([{ "url": format!("{}photo.txt", world.shop.url()) }]);
     let answer = world.post_body(body.to_string()).await.unwrap();
-    assert_eq!(answer.status(), StatusCode::ACCEPTED, "{}", answer.text().await.unwrap());
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
     let is_delivery = |requests: &[Received]| requests.iter().any(|request| !asked_for(request));
     let requests = world.shop.wait_until("a delivery", is_delivery).await;
     let delivered = requests.iter().find(|request| !asked_for(request)).unwrap();
     let delivered: Value = serde_json::from_slice(&delivered.body).unwrap();
     let message = &delivered["data"]["message"];
     assert_eq!((&message["text"], &message["attachments"][0]["state"]), (&json!(""), &json!("stored")), "{message:#}");
+    let id = answer.json::<Value>().await.unwrap()["conversation_id"].as_str().unwrap().to_owned();
+    let shown = world.cli(&["conversations", "show", &id]).await.fine();
+    assert!(shown.contains("[photo.txt, text/plain, 30 bytes]") && shown.contains("Contact       "), "{shown}");
 }
 
 /// Nor does it wait for a later message's, or a reply's.

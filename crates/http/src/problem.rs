@@ -163,7 +163,7 @@ impl From<DeskError> for Problem {
             DeskError::NotFound(what) => {
                 let mend = match what {
                     "conversation" => "; GET /v1/conversations lists those that there are",
-                    "contact" => "; a conversation names its contact",
+                    "contact" => "; what a contact wrote has their id in author",
                     "dead letter" => "; GET /v1/dead-letters lists those that there are",
                     "attachment" => "; a message names its attachments",
                     _ => "",

@@ -53,10 +53,14 @@ pub(crate) fn parted(text: &str) -> (String, Option<String>) {
         Vec::new()
     };
     let mut reply = own.join("\n");
-    if between.iter().any(|line| !line.trim().is_empty()) {
+    let along = if between.iter().any(|line| !line.trim().is_empty()) {
         reply = format!("{}\n\n{}", reply.trim_end(), between.join("\n").trim());
-    }
-    let along = along.join("\n");
+        let first = along.iter().position(is_quote).unwrap_or(along.len());
+        let came = |(at, line): &(usize, &&str)| *at < first || is_quote(line);
+        along.iter().enumerate().filter(came).map(|(_, line)| *line).collect::<Vec<_>>().join("\n")
+    } else {
+        along.join("\n")
+    };
     (reply.trim().to_owned(), Some(along.trim().to_owned()).filter(|along| !along.is_empty()))
 }
 
@@ -118,5 +122,7 @@ mod tests {
             assert_eq!(quoted.is_some(), along.is_some(), "{text:?}");
             assert!(quoted.unwrap_or_default().starts_with(along.unwrap_or_default()), "{text:?}");
         }
+        let (reply, quoted) = parted("On 5 Jan, Ada wrote:\n> Is it?\n\nYes, it is.");
+        assert_eq!((reply.as_str(), quoted.as_deref()), ("Yes, it is.", Some("On 5 Jan, Ada wrote:\n> Is it?")));
     }
 }

@@ -1,6 +1,6 @@
 //! `frontdesk conversations`: the list, one with what was said in it, and who goes on with it.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use frontdesk_model::{ConversationId, Timestamp};
 use serde_json::{Map, Value, json};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Call, Failure, Reach,
     daemon::{Ask, Daemon, read},
-    forms::{Conversation, Message},
+    forms::{Attachment, Conversation, Message},
     pages::Paging,
     screen::{Paint, Screen},
     table::{Cell, Table},
@@ -212,9 +212,10 @@ async fn show(call: &Call, daemon: &Daemon, id: ConversationId, paging: &Paging)
         return call.print_json(&json!({ "conversation": header, "messages": messages.as_json() }));
     }
     let conversation: Conversation = read(header)?;
-    let mut page = heading(&conversation, &call.screen);
+    let said = messages.rows::<Message>()?;
+    let mut page = heading(&conversation, &said, &call.screen);
     // The API gives the newest first; people read the other way.
-    for message in messages.rows::<Message>()?.iter().rev() {
+    for message in said.iter().rev() {
         page.push('\n');
         page.push_str(&of_message(message, &call.screen));
     }
@@ -223,7 +224,7 @@ async fn show(call: &Call, daemon: &Daemon, id: ConversationId, paging: &Paging)
     Ok(())
 }
 
-fn heading(conversation: &Conversation, screen: &Screen) -> String {
+fn heading(conversation: &Conversation, said: &[Message], screen: &Screen) -> String {
     let mut page = String::new();
     let mut fact = |name: &str, what: &str| {
         let name = screen.paint(Paint::Faint, &words::padded(name, 14));
@@ -232,6 +233,14 @@ fn heading(conversation: &Conversation, screen: &Screen) -> String {
     };
     fact("Conversation", &conversation.id.to_string());
     fact("Channel", &format!("{} ({}), thread {}", conversation.channel, conversation.kind, conversation.thread));
+    let contacts: BTreeSet<(&str, &str)> = said
+        .iter()
+        .filter(|message| message.author.kind == "contact")
+        .filter_map(|message| Some((message.author.shown(), message.author.id.as_deref()?)))
+        .collect();
+    for (name, id) in contacts {
+        fact("Contact", &if name == id { id.to_owned() } else { format!("{name}, {id}") });
+    }
     if let Some(subject) = &conversation.subject {
         fact("Subject", subject);
     }
@@ -260,6 +269,14 @@ fn of_message(message: &Message, screen: &Screen) -> String {
     );
     for line in words::on_lines(&message.text) {
         let _ = writeln!(text, "{}", format!("  {line}").trim_end());
+    }
+    for Attachment { name, state, media_type, size } in &message.attachments {
+        let what = match (media_type, size) {
+            (Some(kind), Some(size)) => format!("{kind}, {size} bytes"),
+            _ => state.clone(),
+        };
+        let line = words::on_one_line(&format!("[{name}, {what}]")).into_owned();
+        let _ = writeln!(text, "  {}", screen.paint(Paint::Faint, &line));
     }
     text
 }

@@ -320,7 +320,7 @@ fn where_they_are(what: &str) -> &'static str {
     if what.contains("no conversation") {
         "frontdesk conversations --all lists those that there are"
     } else if what.contains("no contact") {
-        "frontdesk conversations show ID names a conversation's contact"
+        "frontdesk conversations show ID names who wrote there"
     } else if what.contains("no dead letter") {
         "frontdesk dead-letters list --all lists those that there are"
     } else {

@@ -130,9 +130,22 @@ pub(super) struct Message {
     pub(super) private: bool,
     #[serde(default)]
     pub(super) auto_generated: bool,
+    #[serde(default)]
+    pub(super) attachments: Vec<Attachment>,
     pub(super) received_at: Timestamp,
     #[serde(default)]
     pub(super) status: Option<String>,
+}
+
+/// A file of a message.
+#[derive(Debug, Deserialize)]
+pub(super) struct Attachment {
+    pub(super) name: String,
+    pub(super) state: String,
+    #[serde(default)]
+    pub(super) media_type: Option<String>,
+    #[serde(default)]
+    pub(super) size: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
