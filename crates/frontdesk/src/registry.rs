@@ -5,7 +5,7 @@ use frontdesk_model::{Insight, Kind};
 /// The kinds, in the order in which messages about them list them.
 #[must_use]
 pub fn kinds() -> &'static [&'static dyn Kind] {
-    &[&frontdesk_web::WebhookKind]
+    &[&frontdesk_web::WebhookKind, &frontdesk_telegram::TelegramKind]
 }
 
 /// What each kind makes of an input and of an answer; also of kinds that no channel can be made of yet.

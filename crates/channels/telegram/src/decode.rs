@@ -32,7 +32,7 @@ pub(crate) fn decode(input: &Value) -> Result<Decoded, Unreadable> {
     })
 }
 
-fn message(said: &Message, what: &'static str) -> Decoded {
+pub(crate) fn message(said: &Message, what: &'static str) -> Decoded {
     let mut decoded = Decoded {
         conversation: Some(thread(&said.chat, said.message_thread_id.filter(|_| said.is_topic_message))),
         message_id: Some(said.message_id.to_string()),

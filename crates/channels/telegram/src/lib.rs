@@ -1,12 +1,25 @@
-//! Telegram's side of a message: what an update of the Bot API means ([`update`], [`decode`]), and the requests that an answer
-//! becomes ([`render`]). Pure: `frontdesk decode telegram` and `frontdesk render telegram` are these functions.
+//! The kind `telegram`: a bot's messages in and out over the Bot API.
+//!
+//! In reading order: [`config`] (settings, and what can be wrong with them), [`channel`] (the running channel), [`receive`] (long
+//! polling, confirmed after the commit), [`inbound`] (what is taken of an update), [`outbound`] (what is sent, and what
+//! answers mean), [`api`] (one call).
+//!
+//! Beside them what an update means ([`update`], [`decode`]), and the requests that an answer becomes ([`render`]). Pure: the channel
+//! uses these functions, and `frontdesk decode telegram` and `frontdesk render telegram` show them.
 //!
 //! Texts come and go as text and entities, never in one of the markup modes (<https://core.telegram.org/bots/api#messageentity>).
 
+mod api;
+mod channel;
+mod config;
 mod decode;
+mod inbound;
+mod outbound;
+mod receive;
 mod render;
 mod update;
 
+pub use self::config::TelegramKind;
 use frontdesk_model::{Decoded, Insight, Raw, Rendered, Unreadable, Wanted};
 
 /// What Telegram makes of updates and answers.

@@ -1,6 +1,6 @@
 //! The requests that an answer becomes: one `sendMessage` for each part.
 
-use frontdesk_model::{Rendered, Wanted};
+use frontdesk_model::{Content, Rendered, Wanted};
 use frontdesk_richtext::{
     ChannelRules, Loss, append_attachments, append_buttons, document, render_parts,
     telegram::{Entity, EntityKind},
@@ -45,6 +45,11 @@ pub(crate) fn render(wanted: &Wanted) -> Rendered {
         json!({ "method": "sendMessage", "params": params })
     });
     Rendered { requests: requests.collect(), degraded: parts.degraded.names().collect() }
+}
+
+/// What of this Telegram cannot show as it was written.
+pub(crate) fn degraded(content: &Content) -> Vec<&'static str> {
+    render_parts(&document(content), &ChannelRules::TELEGRAM).degraded.names().collect()
 }
 
 /// Buttons under the message, one to a row. `None` when there are none, or Telegram would refuse one.

@@ -50,6 +50,7 @@ pub(crate) struct Message {
 #[derive(Deserialize)]
 pub(crate) struct Answered {
     pub(crate) message_id: i64,
+    pub(crate) from: Option<User>,
 }
 
 #[derive(Deserialize)]
@@ -61,13 +62,24 @@ pub(crate) struct User {
     pub(crate) first_name: String,
     pub(crate) last_name: Option<String>,
     pub(crate) username: Option<String>,
+    /// A BCP 47 tag.
+    pub(crate) language_code: Option<String>,
 }
 
 #[derive(Deserialize)]
 pub(crate) struct Chat {
     pub(crate) id: i64,
+    /// `private`, `group`, `supergroup`, `channel`.
+    #[serde(rename = "type", default)]
+    pub(crate) kind: String,
     pub(crate) title: Option<String>,
     pub(crate) username: Option<String>,
+}
+
+impl Chat {
+    pub(crate) fn is_private(&self) -> bool {
+        self.kind == "private"
+    }
 }
 
 #[derive(Deserialize)]

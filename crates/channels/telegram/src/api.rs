@@ -1,0 +1,163 @@
+//! Calls of the Bot API, one HTTP request each: `POST {api_url}/bot{token}/{method}` with a JSON body
+//! (<https://core.telegram.org/bots/api#making-requests>).
+//!
+//! The address holds the token: no error of the client is shown with its address, and what the far end says is shown without the
+//! token should it repeat it.
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use frontdesk_model::{BuildError, Clock, Secret};
+use reqwest::{Client, Response, StatusCode, redirect};
+use serde::Deserialize;
+use serde_json::Value;
+use url::Url;
+
+/// A connection has this long to open, within the whole time-out.
+const CONNECT: Duration = Duration::from_secs(5);
+/// The most that is read of an answer: 100 updates, each with what it answers.
+const MAX_ANSWER: usize = 16 * 1024 * 1024;
+/// So much of what Telegram says is shown.
+const MAX_WORDS: usize = 200;
+
+/// The Bot API of one bot.
+pub(crate) struct Api {
+    client: Client,
+    base: Secret,
+    token: Secret,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// What became of a call.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// `ok`, with what it says. Nothing at all where the answer was empty.
+    Done(Value),
+    /// Telegram, or what stands before it, said no; certainly nothing was done unless the status is one of 5xx.
+    Refused(Refused),
+    /// No connection opened.
+    NotReached(String),
+    /// The connection ended, or took too long, after the request had gone out; or the answer was none of the Bot API's.
+    Broken(String),
+}
+
+/// A refusal.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) status: u16,
+    pub(crate) words: String,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) migrated_to: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    ok: bool,
+    #[serde(default)]
+    result: Value,
+    error_code: Option<u16>,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    parameters: Parameters,
+}
+
+#[derive(Default, Deserialize)]
+struct Parameters {
+    migrate_to_chat_id: Option<i64>,
+    retry_after: Option<u64>,
+}
+
+impl Api {
+    pub(crate) fn new(api_url: &Url, token: &Secret, clock: Arc<dyn Clock>) -> Result<Self, BuildError> {
+        let client = Client::builder()
+            .user_agent(concat!("Frontdesk/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(CONNECT)
+            .tcp_nodelay(true)
+            .build()
+            .map_err(|error| BuildError(format!("the client for Telegram cannot be made: {}", innermost(&error))))?;
+        let base = Secret::new(format!("{}/bot{}", api_url.as_str().trim_end_matches('/'), token.expose()));
+        Ok(Self { client, base, token: token.clone(), clock })
+    }
+
+    /// Calls once.
+    pub(crate) async fn call(&self, method: &str, params: &Value, timeout: Duration) -> Answer {
+        let request = self
+            .client
+            .post(format!("{}/{method}", self.base.expose()))
+            .header(reqwest::header::CONTENT_TYPE, "application/json")
+            .timeout(timeout)
+            .body(params.to_string());
+        match request.send().await {
+            Ok(response) => self.understood(response).await,
+            Err(error) => {
+                let error = error.without_url();
+                match (error.is_connect(), error.is_timeout()) {
+                    (true, true) => Answer::NotReached("the connection took too long to open".to_owned()),
+                    (true, false) => Answer::NotReached(format!("no connection: {}", self.hidden(&innermost(&error)))),
+                    (false, true) => Answer::Broken(format!("no answer within {} s", timeout.as_secs())),
+                    (false, false) => Answer::Broken(self.broke(&error)),
+                }
+            }
+        }
+    }
+
+    async fn understood(&self, mut response: Response) -> Answer {
+        let status = response.status();
+        let mut bytes = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if bytes.len() + chunk.len() <= MAX_ANSWER => bytes.extend_from_slice(&chunk),
+                Ok(Some(_)) => return Answer::Broken(format!("an answer of more than {MAX_ANSWER} bytes")),
+                Ok(None) => break,
+                // What was refused is refused, whether or not its reason came through.
+                Err(_) if status.is_client_error() => break,
+                Err(error) => return Answer::Broken(self.broke(&error.without_url())),
+            }
+        }
+        match serde_json::from_slice::<Body>(&bytes) {
+            Ok(body) if body.ok && status.is_success() => Answer::Done(body.result),
+            Ok(body) if !body.ok => Answer::Refused(Refused {
+                status: body.error_code.unwrap_or(status.as_u16()),
+                words: self.hidden(&body.description),
+                retry_after: body.parameters.retry_after.map(Duration::from_secs),
+                migrated_to: body.parameters.migrate_to_chat_id,
+            }),
+            _ if status.is_success() && bytes.is_empty() => Answer::Done(Value::Null),
+            _ if status.is_success() => Answer::Broken("the answer is not the Bot API's".to_owned()),
+            _ => Answer::Refused(Refused {
+                status: status.as_u16(),
+                words: reason(status),
+                retry_after: None,
+                migrated_to: None,
+            }),
+        }
+    }
+
+    fn broke(&self, error: &reqwest::Error) -> String {
+        if error.is_timeout() {
+            return "the answer took too long".to_owned();
+        }
+        format!("the connection broke before the answer: {}", self.hidden(&innermost(error)))
+    }
+
+    /// Words from elsewhere: short, on one line, without the token.
+    fn hidden(&self, words: &str) -> String {
+        let words = words.replace(self.token.expose().as_str(), "[token]");
+        words.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(MAX_WORDS).collect()
+    }
+}
+
+fn reason(status: StatusCode) -> String {
+    status.canonical_reason().unwrap_or("no reason given").to_owned()
+}
+
+/// The cause at the bottom, which says what happened without the address.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn Error = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
