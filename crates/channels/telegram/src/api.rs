@@ -27,6 +27,14 @@ pub(crate) struct Api {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
+/// A file that goes with a call.
+pub(crate) struct Upload {
+    pub(crate) field: String,
+    pub(crate) name: String,
+    pub(crate) media_type: String,
+    pub(crate) bytes: Vec<u8>,
+}
+
 /// What became of a call.
 #[derive(Debug)]
 pub(crate) enum Answer {
@@ -89,6 +97,39 @@ impl Api {
             .header(reqwest::header::CONTENT_TYPE, "application/json")
             .timeout(timeout)
             .body(params.to_string());
+        self.ask(request, timeout).await
+    }
+
+    /// Calls once with a file, as `multipart/form-data` (RFC 7578).
+    pub(crate) async fn upload(&self, method: &str, params: &Value, file: Upload, timeout: Duration) -> Answer {
+        let boundary = boundary(&file.bytes);
+        let request = self
+            .client
+            .post(format!("{}/{method}", self.base.expose()))
+            .header(reqwest::header::CONTENT_TYPE, format!("multipart/form-data; boundary={boundary}"))
+            .timeout(timeout)
+            .body(form(params, file, &boundary));
+        self.ask(request, timeout).await
+    }
+
+    /// Reads a file of ours at its signed address.
+    pub(crate) async fn read(&self, url: &str, most: usize, timeout: Duration) -> Result<Vec<u8>, String> {
+        let asked = self.client.get(url).timeout(timeout).send().await;
+        let mut response = asked.map_err(|error| innermost(&error.without_url()))?;
+        if response.status() != StatusCode::OK {
+            return Err(format!("the answer was {}", response.status()));
+        }
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| innermost(&error.without_url()))? {
+            if bytes.len() + chunk.len() > most {
+                return Err(format!("it is larger than the {most} bytes that a bot may send"));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    }
+
+    async fn ask(&self, request: reqwest::RequestBuilder, timeout: Duration) -> Answer {
         match request.send().await {
             Ok(response) => self.understood(response).await,
             Err(error) => {
@@ -147,6 +188,35 @@ impl Api {
         let words = words.replace(self.token.expose().as_str(), "[token]");
         words.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(MAX_WORDS).collect()
     }
+}
+
+/// A line that does not occur in the bytes.
+fn boundary(bytes: &[u8]) -> String {
+    let mut boundary = "frontdesk-part".to_owned();
+    while bytes.windows(boundary.len()).any(|window| window == boundary.as_bytes()) {
+        boundary.push_str("-x");
+    }
+    boundary
+}
+
+fn form(params: &Value, file: Upload, boundary: &str) -> Vec<u8> {
+    let mut body = String::new();
+    for (name, value) in params.as_object().into_iter().flatten() {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        body.push_str(&format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"));
+    }
+    // As browsers write it (WHATWG HTML, multipart/form-data encoding): nothing in a name ends it.
+    let name: String = file.name.chars().filter(|letter| !letter.is_control()).collect();
+    let name = name.replace('"', "%22");
+    let media_type = if file.media_type.is_empty() { "application/octet-stream" } else { &file.media_type };
+    body.push_str(&format!(
+        "--{boundary}\r\nContent-Disposition: form-data; name=\"{}\"; filename=\"{name}\"\r\nContent-Type: {media_type}\r\n\r\n",
+        file.field
+    ));
+    let mut body = body.into_bytes();
+    body.extend_from_slice(&file.bytes);
+    body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+    body
 }
 
 fn reason(status: StatusCode) -> String {

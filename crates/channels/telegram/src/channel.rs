@@ -22,7 +22,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     unit: TextUnit::Utf16,
     buttons: false,
     edit: false,
-    attachments: false,
+    attachments: true,
     typing: true,
     outbound: true,
     // The Bot API has nothing by which it would know a repeat.
@@ -78,7 +78,7 @@ impl Adapter for Telegram {
     }
 
     async fn send(&self, part: &Dispatch<'_>) -> Outcome {
-        outbound::send(&self.api, &self.floods, part.part).await
+        outbound::send(&self.api, &self.floods, part).await
     }
 
     async fn typing(&self, thread: &ThreadId) {

@@ -8,6 +8,7 @@
 //! | 401, 404 | not delivered; the token is not right (any more), for the whole channel |
 //! | 3xx, other 4xx | failed: the same request would end the same. 403: the person has blocked the bot, or it was removed |
 //! | no connection | not delivered; later, for the whole channel |
+//! | a file that cannot be read here | not delivered; later. One that never came here: failed |
 //! | 5xx, and anything that breaks after that or takes too long | perhaps delivered: the Bot API has no key to ask again with |
 
 use std::{
@@ -16,16 +17,23 @@ use std::{
     time::Duration,
 };
 
-use frontdesk_model::{Budget, Clock, FrozenPart, Outcome, Outgoing, Rate, Scope, ThreadId, Wanted};
+use frontdesk_model::{
+    Attachment, Budget, Clock, Dispatch, FrozenPart, Link, Outcome, Outgoing, Rate, Scope, ThreadId, Wanted,
+};
 use serde_json::{Value, json};
 
 use crate::{
-    api::{Answer, Api, Refused},
+    api::{Answer, Api, Refused, Upload},
     render,
 };
 
-/// Below the 25 seconds that an adapter has for one send.
+/// Below the 25 seconds that an adapter has for one send; with a file, its reading comes before.
 const TIMEOUT: Duration = Duration::from_secs(20);
+const UPLOAD: Duration = Duration::from_secs(18);
+const READ: Duration = Duration::from_secs(6);
+/// What a bot may send (<https://core.telegram.org/bots/api#sending-files>): a larger picture goes as a document.
+const MAX_PHOTO: u64 = 10_000_000;
+const MAX_FILE: usize = 50_000_000;
 const TYPING: Duration = Duration::from_secs(5);
 
 /// What Telegram allows (<https://core.telegram.org/bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this>).
@@ -100,11 +108,19 @@ impl Floods {
 pub(crate) fn render(message: &Outgoing) -> Vec<FrozenPart> {
     let wanted = Wanted {
         content: message.message.content.clone(),
-        reply_to: message.reply_to_external.as_ref().and_then(|id| message_number(id.as_str())),
+        reply_to: None,
         buttons: Vec::new(),
         attachments: Vec::new(),
     };
+    let answered = message.reply_to_external.as_ref().and_then(|id| render::answered(message_number(id.as_str())?));
     let mut requests = render::render(&wanted).requests;
+    requests.extend(message.message.attachments.iter().map(file));
+    if let Some(first) = requests.first_mut()
+        && let Some(answered) = answered
+        && let Some(params) = first.get_mut("params").and_then(Value::as_object_mut)
+    {
+        params.insert("reply_parameters".into(), answered);
+    }
     if requests.is_empty() {
         // There is nothing to be seen in it. Telegram says so, and the message is shown as refused.
         requests.push(json!({ "method": "sendMessage", "params": { "text": message.message.content.source() } }));
@@ -114,15 +130,51 @@ pub(crate) fn render(message: &Outgoing) -> Vec<FrozenPart> {
         if let Some(params) = request.get_mut("params").and_then(Value::as_object_mut) {
             params.insert("chat_id".into(), chat.into());
             params.extend(topic.map(|topic| ("message_thread_id".to_owned(), topic.into())));
-            params.insert("link_preview_options".into(), json!({ "is_disabled": true }));
+            if params.contains_key("text") {
+                params.insert("link_preview_options".into(), json!({ "is_disabled": true }));
+            }
         }
     }
     requests.into_iter().map(FrozenPart).collect()
 }
 
 /// What Telegram calls a message within its chat, of what we call it.
-fn message_number(external: &str) -> Option<String> {
-    external.split(':').nth(1).map(str::to_owned)
+fn message_number(external: &str) -> Option<&str> {
+    external.split(':').nth(1)
+}
+
+/// A file as a part of its own. Its bytes are read when it is sent.
+fn file(attachment: &Attachment) -> Value {
+    let stored = attachment.stored();
+    let media_type = stored.map_or("", |stored| stored.media_type.as_str());
+    let small = stored.is_some_and(|stored| stored.size <= MAX_PHOTO);
+    let (method, field) = match media_type {
+        "image/jpeg" | "image/png" if small => ("sendPhoto", "photo"),
+        "image/gif" => ("sendAnimation", "animation"),
+        "video/mp4" => ("sendVideo", "video"),
+        "audio/ogg" => ("sendVoice", "voice"),
+        "audio/mpeg" | "audio/mp4" => ("sendAudio", "audio"),
+        _ => ("sendDocument", "document"),
+    };
+    let file = json!({ "id": attachment.id, "field": field, "name": attachment.name, "media_type": media_type });
+    json!({ "method": method, "params": {}, "file": file })
+}
+
+/// The bytes that a part sends, if it sends any.
+async fn upload(api: &Api, request: &Value, links: &[Link]) -> Result<Option<Upload>, Outcome> {
+    let Some(file) = request.get("file") else { return Ok(None) };
+    let text = |name: &str| file.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let id = text("id");
+    let Some(link) = links.iter().find(|link| link.id.to_string() == id) else {
+        let reason = "the file is not here: it could not be had, or was erased".to_owned();
+        return Err(Outcome::Failed { scope: Scope::Message, reason });
+    };
+    let bytes = api.read(&link.url, MAX_FILE, READ).await.map_err(|what| Outcome::RetryAfter {
+        after: None,
+        scope: Scope::Message,
+        reason: format!("the file cannot be read at this daemon's own address: {what}; is public_url right?"),
+    })?;
+    Ok(Some(Upload { field: text("field"), name: text("name"), media_type: text("media_type"), bytes }))
 }
 
 /// A thread's chat and topic. Threads are named by us; one that is not so belongs to no chat, and Telegram says so.
@@ -134,8 +186,8 @@ fn place(thread: &ThreadId) -> (i64, Option<i64>) {
     (chat.parse().unwrap_or_default(), topic)
 }
 
-pub(crate) async fn send(api: &Api, floods: &Floods, part: &FrozenPart) -> Outcome {
-    let FrozenPart(request) = part;
+pub(crate) async fn send(api: &Api, floods: &Floods, dispatch: &Dispatch<'_>) -> Outcome {
+    let FrozenPart(request) = dispatch.part;
     let method = request.get("method").and_then(Value::as_str).unwrap_or("sendMessage");
     let mut params = request.get("params").cloned().unwrap_or_default();
     let frozen = params.get("chat_id").and_then(Value::as_i64).unwrap_or_default();
@@ -145,7 +197,12 @@ pub(crate) async fn send(api: &Api, floods: &Floods, part: &FrozenPart) -> Outco
     {
         params.insert("chat_id".into(), chat.into());
     }
-    match api.call(method, &params, TIMEOUT).await {
+    let answer = match upload(api, request, dispatch.links).await {
+        Ok(Some(upload)) => api.upload(method, &params, upload, UPLOAD).await,
+        Ok(None) => api.call(method, &params, TIMEOUT).await,
+        Err(outcome) => return outcome,
+    };
+    match answer {
         Answer::Done(sent) => {
             let number = sent.get("message_id").and_then(Value::as_i64);
             Outcome::Sent { external_id: number.map(|number| format!("{chat}:{number}")) }

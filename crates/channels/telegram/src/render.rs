@@ -34,9 +34,7 @@ pub(crate) fn render(wanted: &Wanted) -> Rendered {
         if !part.entities.is_empty() {
             params.insert("entities".into(), part.entities.iter().filter_map(entity).collect());
         }
-        // An id that is no number is none of Telegram's: the answer then stands on its own.
-        if let Some(id) = wanted.reply_to.as_ref().filter(|_| nth == 0).and_then(|id| id.parse::<i64>().ok()) {
-            let answered = json!({ "message_id": id, "allow_sending_without_reply": true });
+        if let Some(answered) = wanted.reply_to.as_ref().filter(|_| nth == 0).and_then(|id| answered(id)) {
             params.insert("reply_parameters".into(), answered);
         }
         if let Some(keyboard) = keyboard.as_ref().filter(|_| nth == last) {
@@ -50,6 +48,12 @@ pub(crate) fn render(wanted: &Wanted) -> Rendered {
 /// What of this Telegram cannot show as it was written.
 pub(crate) fn degraded(content: &Content) -> Vec<&'static str> {
     render_parts(&document(content), &ChannelRules::TELEGRAM).degraded.names().collect()
+}
+
+/// What is answered. An id that is no number is none of Telegram's: the answer then stands on its own.
+pub(crate) fn answered(id: &str) -> Option<Value> {
+    let id = id.parse::<i64>().ok()?;
+    Some(json!({ "message_id": id, "allow_sending_without_reply": true }))
 }
 
 /// Buttons under the message, one to a row. `None` when there are none, or Telegram would refuse one.

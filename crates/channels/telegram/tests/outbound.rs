@@ -120,3 +120,56 @@ async fn typing_is_shown_in_the_topic() {
     assert_eq!(method(&requests[0]), "sendChatAction");
     assert_eq!(params(&requests[0]), json!({"chat_id": -1001, "action": "typing", "message_thread_id": 5}));
 }
+
+/// A message with one file that is here.
+fn with_file(name: &str, media_type: &str) -> Outgoing {
+    let mut outgoing = outgoing("-1001/5", "");
+    let stored = Stored { media_type: media_type.into(), size: 4, sha256: ContentHash([0; 32]) };
+    let id = AttachmentId::of_message(outgoing.message.id, 0);
+    outgoing.message.attachments = vec![Attachment { id, name: name.into(), state: AttachmentState::Stored(stored) }];
+    outgoing
+}
+
+#[tokio::test]
+async fn a_file_is_read_here_and_uploaded() {
+    let here = FarEnd::start(|_| Reply::text(200, "%PDF")).await;
+    let far_end = FarEnd::start(|_| ok(json!({"message_id": 8}))).await;
+    let (adapter, _) = channel_at(far_end.addr(), vec![]);
+    let outgoing = with_file("bill \"5\".pdf", "application/pdf");
+    let parts = adapter.render(&outgoing);
+    assert_eq!(parts.len(), 1, "there are no words");
+    let link = Link { id: outgoing.message.attachments[0].id, url: here.url(), expires_at: now() };
+    let send = async |links: &[Link]| {
+        adapter.send(&Dispatch { message: outgoing.message.id, index: 0, part: &parts[0], links }).await
+    };
+    assert_eq!(send(&[link]).await, Outcome::Sent { external_id: Some("-1001:8".into()) });
+    let requests = far_end.requests();
+    assert_eq!(method(&requests[0]), "sendDocument");
+    assert_eq!(requests[0].header("content-type"), Some("multipart/form-data; boundary=frontdesk-part"));
+    let body = String::from_utf8(requests[0].body.to_vec()).unwrap();
+    for field in [
+        "name=\"chat_id\"\r\n\r\n-1001\r\n",
+        "name=\"message_thread_id\"\r\n\r\n5\r\n",
+        "name=\"reply_parameters\"\r\n\r\n{\"allow_sending_without_reply\":true,\"message_id\":76}\r\n",
+        "name=\"document\"; filename=\"bill %225%22.pdf\"\r\nContent-Type: application/pdf\r\n\r\n%PDF\r\n--frontdesk-part--\r\n",
+    ] {
+        assert!(body.contains(field), "{field} in {body}");
+    }
+    let gone = send(&[]).await;
+    assert!(matches!(gone, Outcome::Failed { scope: Scope::Message, .. }), "{gone:?}");
+    assert_eq!(far_end.count(), 1, "nothing is sent without its bytes");
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_tried_again() {
+    let here = FarEnd::start(|_| Reply::status(503)).await;
+    let far_end = FarEnd::start(|_| ok(json!({"message_id": 8}))).await;
+    let (adapter, _) = channel_at(far_end.addr(), vec![]);
+    let outgoing = with_file("a.jpg", "image/jpeg");
+    let link = Link { id: outgoing.message.attachments[0].id, url: here.url(), expires_at: now() };
+    let part = &adapter.render(&outgoing)[0];
+    assert_eq!(part.0["method"], "sendPhoto");
+    let outcome = adapter.send(&Dispatch { message: outgoing.message.id, index: 0, part, links: &[link] }).await;
+    assert!(matches!(outcome, Outcome::RetryAfter { scope: Scope::Message, .. }), "{outcome:?}");
+    assert_eq!(far_end.count(), 0);
+}
