@@ -23,6 +23,8 @@ const MAX_WORDS: usize = 200;
 pub(crate) struct Api {
     client: Client,
     base: Secret,
+    /// Before the path of a file.
+    files: Secret,
     token: Secret,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -85,8 +87,10 @@ impl Api {
             .tcp_nodelay(true)
             .build()
             .map_err(|error| BuildError(format!("the client for Telegram cannot be made: {}", innermost(&error))))?;
-        let base = Secret::new(format!("{}/bot{}", api_url.as_str().trim_end_matches('/'), token.expose()));
-        Ok(Self { client, base, token: token.clone(), clock })
+        let root = api_url.as_str().trim_end_matches('/');
+        let base = Secret::new(format!("{root}/bot{}", token.expose()));
+        let files = Secret::new(format!("{root}/file/bot{}", token.expose()));
+        Ok(Self { client, base, files, token: token.clone(), clock })
     }
 
     /// Calls once.
@@ -127,6 +131,14 @@ impl Api {
             bytes.extend_from_slice(&chunk);
         }
         Ok(bytes)
+    }
+
+    /// Where a file lies (<https://core.telegram.org/bots/api#getfile>). `None` for a path that leads elsewhere, such as that of a
+    /// Bot API server of one's own, which names its disk.
+    pub(crate) fn file_url(&self, path: &str) -> Option<String> {
+        let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-' | b'.');
+        let plain = !path.is_empty() && !path.starts_with('/') && !path.contains("..") && path.bytes().all(letter);
+        plain.then(|| format!("{}/{path}", self.files.expose()))
     }
 
     async fn ask(&self, request: reqwest::RequestBuilder, timeout: Duration) -> Answer {

@@ -12,10 +12,25 @@ use crate::{
     update::{Message, Update},
 };
 
+/// A file that Telegram has.
+pub(crate) struct Wanted {
+    pub(crate) file_id: String,
+    pub(crate) file_name: Option<String>,
+    pub(crate) media_type: Option<String>,
+}
+
+impl Wanted {
+    /// What it is called; else its place at Telegram, which has at least an ending.
+    pub(crate) fn name_of(&self, found: &Value) -> Option<String> {
+        let place = || found.get("file_path").and_then(Value::as_str)?.rsplit('/').next().map(str::to_owned);
+        self.file_name.clone().or_else(place)
+    }
+}
+
 /// What becomes of an update.
 pub(crate) enum Taken {
-    /// It is handed in.
-    Message(Box<Envelope>),
+    /// It is handed in, with these files.
+    Message(Box<(Envelope, Vec<Wanted>)>),
     /// It is recognised and not used.
     Nothing(&'static str),
     /// It is not of a form that we know.
@@ -32,16 +47,14 @@ pub(crate) fn envelope(raw: &Value, me: &Me, respond: Respond) -> Taken {
     if decoded.what == "ignored" {
         return Taken::Nothing("it has neither text nor files");
     }
-    let mut markdown = decoded.markdown.unwrap_or_default();
-    // Files are named until they are fetched: an agent has to know that something came.
-    for file in &decoded.attachments {
-        let name = file.name.as_deref().unwrap_or(file.media_type.as_deref().unwrap_or("file"));
-        let plain: String = name.chars().filter(|c| c.is_alphanumeric() || matches!(c, '.' | '/' | ' ')).collect();
-        if !markdown.is_empty() {
-            markdown.push_str("\n\n");
-        }
-        markdown.push_str(&format!("(a file came with this message and was not fetched: {plain})"));
-    }
+    let files = decoded.attachments.iter().filter_map(|file| {
+        Some(Wanted {
+            file_id: file.file_id.clone()?,
+            file_name: file.name.clone(),
+            media_type: file.media_type.clone(),
+        })
+    });
+    let files: Vec<Wanted> = files.collect();
     let sender = decoded.sender.and_then(|sender| Some((sender.id?, sender.name)));
     let Some((id, name)) = sender else { return Taken::Nothing("nobody is named as its author") };
     let thread = decoded.conversation.and_then(|thread| ThreadId::new(thread.key).ok());
@@ -49,7 +62,7 @@ pub(crate) fn envelope(raw: &Value, me: &Me, respond: Respond) -> Taken {
     let (Some(thread), Some(external_id)) = (thread, external_id) else {
         return Taken::Unknown("its chat or its number is no name");
     };
-    Taken::Message(Box::new(Envelope {
+    let envelope = Envelope {
         thread,
         external_id,
         unique_within: UniqueWithin::Account,
@@ -59,12 +72,31 @@ pub(crate) fn envelope(raw: &Value, me: &Me, respond: Respond) -> Taken {
             name,
             locale: said.from.and_then(|from| from.language_code),
         },
-        content: Content::Markdown(markdown),
+        content: Content::Markdown(decoded.markdown.unwrap_or_default()),
         attachments: Vec::new(),
         subject: None,
         auto_generated: decoded.auto_generated,
         sent_at: decoded.sent_at,
-    }))
+    };
+    Taken::Message(Box::new((envelope, files)))
+}
+
+/// Says in the message that a file of it cannot be had: who answers has to know that something came.
+pub(crate) fn note_missing(envelope: &mut Envelope, file: &Wanted, why: &str) {
+    let letter = |c: &char| c.is_alphanumeric() || matches!(c, '.' | '/' | '-' | ' ');
+    let name: String = file
+        .file_name
+        .as_deref()
+        .or(file.media_type.as_deref())
+        .unwrap_or("file")
+        .chars()
+        .filter(letter)
+        .take(60)
+        .collect();
+    let said = envelope.content.source();
+    let gap = if said.is_empty() { "" } else { "\n\n" };
+    envelope.content =
+        Content::Markdown(format!("{said}{gap}(a file that came with this, {name}, is not here: {why})"));
 }
 
 /// Whether what was said in a group is for the bot: it names it, commands it, or answers it.

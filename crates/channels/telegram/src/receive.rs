@@ -9,14 +9,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use frontdesk_model::{Envelope, Inbox, InboxError};
+use frontdesk_model::{Envelope, Inbox, InboxError, RemoteFile};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::{
     api::{Answer, Api},
     config::Respond,
-    inbound::{self, Taken},
+    inbound::{self, Taken, Wanted},
 };
 
 /// How long a question stays open when there is nothing new, and how long its answer may take.
@@ -27,12 +27,17 @@ const SHORT: Duration = Duration::from_secs(10);
 /// A question that came to nothing is asked again after this; the second time in a row ends receiving.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// So often it is asked where a file is, before receiving begins anew.
+const FIND: usize = 5;
+
 /// Who the bot is.
 #[derive(Debug, Clone)]
 pub(crate) struct Me {
     pub(crate) id: i64,
     /// Without the `@`.
     pub(crate) username: String,
+    /// Its privacy mode is off: it is shown everything that is said in its groups.
+    pub(crate) sees_all: bool,
 }
 
 impl Me {
@@ -50,13 +55,20 @@ impl Me {
         };
         let id = me.get("id").and_then(Value::as_i64).ok_or("Telegram did not say who the bot is")?;
         let username = me.get("username").and_then(Value::as_str).unwrap_or_default().to_owned();
-        Ok(Self { id, username })
+        let sees_all = me.get("can_read_all_group_messages").and_then(Value::as_bool).unwrap_or(false);
+        Ok(Self { id, username, sees_all })
     }
 }
 
 /// Receives until something is wrong that waiting a second does not mend.
 pub(crate) async fn receive(api: &Api, respond: Respond, inbox: &Arc<dyn Inbox>) -> Result<(), String> {
     let me = Me::ask(api).await?;
+    if respond == Respond::All && !me.sees_all {
+        tracing::warn!(
+            "respond = \"all\", and Telegram shows this bot only what names, commands or answers it: switch its privacy mode off \
+             at @BotFather (/setprivacy), and add it to its groups anew"
+        );
+    }
     let mut confirm: Option<i64> = None;
     let mut failed_before = false;
     loop {
@@ -100,10 +112,14 @@ async fn take(
     let mut threads: Vec<Vec<Envelope>> = Vec::new();
     for update in &updates {
         match inbound::envelope(update, me, respond) {
-            Taken::Message(envelope) => {
+            Taken::Message(message) => {
+                let (mut envelope, files) = *message;
+                for file in &files {
+                    find(api, &mut envelope, file).await?;
+                }
                 match threads.iter_mut().find(|known| known.first().is_some_and(|one| one.thread == envelope.thread)) {
-                    Some(thread) => thread.push(*envelope),
-                    None => threads.push(vec![*envelope]),
+                    Some(thread) => thread.push(envelope),
+                    None => threads.push(vec![envelope]),
                 }
             }
             Taken::Nothing(reason) => {
@@ -129,6 +145,32 @@ async fn take(
         done.map_err(|_| "handing in was cut short".to_owned())?;
     }
     Ok(last.map(|last| last.saturating_add(1)))
+}
+
+/// Asks where a file of a message can be fetched. The address is good for an hour and holds the token: it is handed in and not shown.
+async fn find(api: &Api, envelope: &mut Envelope, file: &Wanted) -> Result<(), String> {
+    for _ in 0..FIND {
+        match api.call("getFile", &json!({ "file_id": file.file_id }), SHORT).await {
+            Answer::Done(found) => {
+                match found.get("file_path").and_then(Value::as_str).and_then(|path| api.file_url(path)) {
+                    Some(url) => envelope.attachments.push(RemoteFile { url, name: file.name_of(&found) }),
+                    None => inbound::note_missing(envelope, file, "Telegram does not say where it is"),
+                }
+                return Ok(());
+            }
+            Answer::Refused(refused) if refused.status == 429 => {
+                api.clock.sleep(refused.retry_after.unwrap_or(AGAIN)).await;
+            }
+            // 400: a bot gets files of up to 20 MB (https://core.telegram.org/bots/api#getfile).
+            Answer::Refused(refused) if refused.status < 500 => {
+                inbound::note_missing(envelope, file, "Telegram does not give it to bots; it may be larger than 20 MB");
+                return Ok(());
+            }
+            _ => api.clock.sleep(AGAIN).await,
+        }
+    }
+    // Nothing of the portion is confirmed, so it comes again.
+    Err("Telegram does not say where a file is; its message stays there until it does".to_owned())
 }
 
 fn conflict(words: &str) -> String {

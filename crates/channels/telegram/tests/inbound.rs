@@ -179,3 +179,27 @@ async fn a_wrong_token_is_said_with_its_mend() {
     let error = adapter.probe().await.unwrap_err().to_string();
     assert!(error.contains("@BotFather") && !error.contains("secret"), "{error}");
 }
+
+#[tokio::test]
+async fn files_come_with_where_they_can_be_fetched_or_with_why_not() {
+    let updates = json!([
+        private(1, 123, 1, json!({"caption": "Look", "photo": [{"file_id": "small"}, {"file_id": "large"}]})),
+        private(2, 123, 2, json!({"video": {"file_id": "huge", "mime_type": "video/mp4"}})),
+        private(3, 123, 3, json!({"document": {"file_id": "odd", "file_name": "a.pdf"}})),
+    ]);
+    let far_end = FarEnd::start(move |request| match (method(request), params(request)["file_id"].as_str()) {
+        ("getMe", _) => ok(json!({"id": 4242, "username": "DeskBot"})),
+        (_, Some("large")) => ok(json!({"file_id": "large", "file_path": "photos/file_1.jpg"})),
+        (_, Some("odd")) => ok(json!({"file_id": "odd", "file_path": "../../bot1/getMe"})),
+        (_, Some(_)) => refused(400, "Bad Request: file is too big", json!({})),
+        _ => ok(updates.clone()),
+    })
+    .await;
+    let taken = received(&far_end, 3, vec![]).await;
+    let url = format!("{}/file/bot{TOKEN}/photos/file_1.jpg", far_end.url().trim_end_matches('/'));
+    assert_eq!(taken[0].attachments, [RemoteFile { url, name: Some("file_1.jpg".into()) }]);
+    assert_eq!(taken[0].content.source(), "Look");
+    let said = texts(&taken);
+    assert!(said[1].contains("video/mp4") && said[1].contains("20 MB"), "{said:?}");
+    assert!(said[2].contains("a.pdf") && taken[2].attachments.is_empty(), "{said:?}");
+}
