@@ -86,6 +86,7 @@ fn all_switched_on(protocol: &str, store: &str) -> Config {
         ("SHOP_SECRET", secret),
         ("MODEL_KEY", "a-key"),
         ("REDIS_PASSWORD", "a-password"),
+        ("TELEGRAM_TOKEN", "4242:a-token"),
     ]
     .into_iter()
     .collect();
@@ -117,13 +118,17 @@ fn the_shipped_configuration_with_a_redis_switched_on_is_fine() {
 }
 
 #[test]
-fn the_shipped_configuration_explains_every_key_of_its_kind() {
+fn the_shipped_configuration_explains_every_key_of_its_kinds() {
     let text = fs::read_to_string(shipped()).unwrap();
-    let (_, channel) = text.split_once("[channels.shop]").unwrap();
-    for key in frontdesk_web::WebhookKind.keys() {
-        let explained =
-            channel.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{} = ", key.name)));
-        assert!(explained, "{} is not in channels.toml", key.name);
+    let (_, channels) = text.split_once("[channels.shop]").unwrap();
+    let (webhook, telegram) = channels.split_once("[channels.tg]").unwrap();
+    let webhook = (webhook, frontdesk_web::WebhookKind.keys());
+    for (channel, keys) in [webhook, (telegram, frontdesk_telegram::TelegramKind.keys())] {
+        for key in keys {
+            let explained =
+                channel.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{} = ", key.name)));
+            assert!(explained, "{} is not in channels.toml", key.name);
+        }
     }
 }
 
