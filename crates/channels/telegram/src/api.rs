@@ -117,7 +117,7 @@ impl Api {
     }
 
     /// Reads a file of ours at its signed address.
-    pub(crate) async fn read(&self, url: &str, most: usize, timeout: Duration) -> Result<Vec<u8>, String> {
+    pub(crate) async fn read(&self, url: &str, most: u64, timeout: Duration) -> Result<Vec<u8>, String> {
         let asked = self.client.get(url).timeout(timeout).send().await;
         let mut response = asked.map_err(|error| innermost(&error.without_url()))?;
         if response.status() != StatusCode::OK {
@@ -125,8 +125,8 @@ impl Api {
         }
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| innermost(&error.without_url()))? {
-            if bytes.len() + chunk.len() > most {
-                return Err(format!("it is larger than the {most} bytes that a bot may send"));
+            if u64::try_from(bytes.len() + chunk.len()).map_or(true, |length| length > most) {
+                return Err(format!("it is larger than {most} bytes"));
             }
             bytes.extend_from_slice(&chunk);
         }

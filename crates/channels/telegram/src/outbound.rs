@@ -33,7 +33,7 @@ const UPLOAD: Duration = Duration::from_secs(18);
 const READ: Duration = Duration::from_secs(6);
 /// What a bot may send (<https://core.telegram.org/bots/api#sending-files>): a larger picture goes as a document.
 const MAX_PHOTO: u64 = 10_000_000;
-const MAX_FILE: usize = 50_000_000;
+const MAX_FILE: u64 = 50_000_000;
 const TYPING: Duration = Duration::from_secs(5);
 
 /// What Telegram allows (<https://core.telegram.org/bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this>).
@@ -156,7 +156,13 @@ fn file(attachment: &Attachment) -> Value {
         "audio/mpeg" | "audio/mp4" => ("sendAudio", "audio"),
         _ => ("sendDocument", "document"),
     };
-    let file = json!({ "id": attachment.id, "field": field, "name": attachment.name, "media_type": media_type });
+    let file = json!({
+        "id": attachment.id,
+        "field": field,
+        "name": attachment.name,
+        "media_type": media_type,
+        "size": stored.map(|stored| stored.size),
+    });
     json!({ "method": method, "params": {}, "file": file })
 }
 
@@ -169,6 +175,10 @@ async fn upload(api: &Api, request: &Value, links: &[Link]) -> Result<Option<Upl
         let reason = "the file is not here: it could not be had, or was erased".to_owned();
         return Err(Outcome::Failed { scope: Scope::Message, reason });
     };
+    if file.get("size").and_then(Value::as_u64).is_some_and(|size| size > MAX_FILE) {
+        let reason = format!("the file is larger than the {} MB that a bot may send", MAX_FILE / 1_000_000);
+        return Err(Outcome::Failed { scope: Scope::Message, reason });
+    }
     let bytes = api.read(&link.url, MAX_FILE, READ).await.map_err(|what| Outcome::RetryAfter {
         after: None,
         scope: Scope::Message,

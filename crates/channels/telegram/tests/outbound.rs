@@ -155,6 +155,12 @@ async fn a_file_is_read_here_and_uploaded() {
     ] {
         assert!(body.contains(field), "{field} in {body}");
     }
+    let mut large = parts[0].clone();
+    large.0["file"]["size"] = 50_000_001.into();
+    let link = Link { id: outgoing.message.attachments[0].id, url: here.url(), expires_at: now() };
+    let dispatch = Dispatch { message: outgoing.message.id, index: 0, part: &large, links: &[link] };
+    let outcome = adapter.send(&dispatch).await;
+    assert!(matches!(outcome, Outcome::Failed { .. }), "{outcome:?}");
     let gone = send(&[]).await;
     assert!(matches!(gone, Outcome::Failed { scope: Scope::Message, .. }), "{gone:?}");
     assert_eq!(far_end.count(), 1, "nothing is sent without its bytes");
