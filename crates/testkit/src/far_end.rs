@@ -89,6 +89,12 @@ impl Reply {
         Self { body: Bytes::copy_from_slice(body.as_bytes()), ..Self::status(status) }
     }
 
+    /// A body of any bytes.
+    #[must_use]
+    pub fn bytes(status: u16, body: Bytes) -> Self {
+        Self { body, ..Self::status(status) }
+    }
+
     /// A JSON body.
     #[must_use]
     pub fn json(status: u16, body: serde_json::Value) -> Self {

@@ -1,6 +1,7 @@
 //! For tests only.
 
 pub mod adapter_suite;
+pub mod bot_api;
 pub mod chat;
 pub mod clock;
 pub mod daemon;
