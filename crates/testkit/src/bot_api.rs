@@ -366,7 +366,8 @@ impl BotApi {
     /// How many requests of a method came.
     #[must_use]
     pub fn count(&self, method: &str) -> usize {
-        self.with(|state| state.calls.iter().filter(|call| call.method.eq_ignore_ascii_case(method)).count())
+        let state = self.inner.state.lock().unwrap();
+        state.counts.get(&method.to_lowercase()).copied().unwrap_or_default()
     }
 
     /// What the bot sent and the platform took, in order: the messages as they were then.
@@ -451,7 +452,11 @@ async fn answer(inner: Arc<Inner>, request: Received) -> Reply {
         status: result.as_ref().map_or_else(|refused| refused.code, |_| 200),
         result: result.as_ref().ok().cloned().unwrap_or_default(),
     };
-    inner.state.lock().unwrap().calls.push(call);
+    {
+        let mut state = inner.state.lock().unwrap();
+        *state.counts.entry(name).or_default() += 1;
+        state.calls.push(call);
+    }
     inner.called.notify_waiters();
     let reply = match fault {
         Some(Fault::Reset | Fault::ResetAfterDone) => Reply::reset(),

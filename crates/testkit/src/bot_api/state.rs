@@ -71,6 +71,8 @@ pub(super) struct State {
     pub(super) poll_generation: u64,
     pub(super) terminated_by: &'static str,
     pub(super) calls: Vec<Call>,
+    /// By the method in small letters.
+    pub(super) counts: HashMap<String, usize>,
     pub(super) faults: VecDeque<(String, Fault)>,
     pub(super) latency: Duration,
     pub(super) flood: Option<Flood>,
@@ -103,6 +105,7 @@ impl State {
             poll_generation: 0,
             terminated_by: "",
             calls: Vec::new(),
+            counts: HashMap::new(),
             faults: VecDeque::new(),
             latency: Duration::ZERO,
             flood: None,
