@@ -30,5 +30,6 @@ mod reload;
 mod rogue;
 mod stopping;
 mod supervisor;
+mod telegram;
 mod ten_kills;
 mod world;
