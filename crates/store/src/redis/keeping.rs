@@ -24,6 +24,7 @@ use super::{
 
 static RETIRE: Script = work_in_flight!("prelude.lua", "effects.lua", "letters.lua", "retire.lua");
 static ERASE: Script = work_in_flight!("prelude.lua", "effects.lua", "letters.lua", "erase.lua");
+static ERASING: Script = work_in_flight!("erasing.lua");
 static FORGET: Script = work_in_flight!("forget.lua");
 static KNOWN: Script = work_in_flight!("known.lua");
 
@@ -338,9 +339,10 @@ impl Core {
             Some((id, behind)) => packer.bytes(&id.to_bytes()).number(signed(behind.0)),
             None => packer.none().number(0),
         };
-        let mut set = redis::cmd("HSET");
-        set.arg(self.names.erasing(shard)).arg(contact.to_bytes().as_slice()).arg(packer.done());
-        self.link.ask_one(Purpose::Verb, shard, set).await.map(drop)
+        let mut ask = Ask::new(vec![self.names.erasing(shard)]);
+        ask.say("contact").bytes(&contact.to_bytes());
+        ask.say("at").bytes(&packer.done());
+        self.link.run(shard, &ERASING, ask).await.map(drop)
     }
 
     async fn erase_in(&self, erase: &Erase, id: ConversationId, behind: Seq) -> Result<Step, StoreError> {

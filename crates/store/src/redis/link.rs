@@ -6,7 +6,7 @@
 
 use std::{
     sync::{
-        OnceLock,
+        Arc, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -16,6 +16,7 @@ use frontdesk_model::StoreError;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value,
     aio::{ConnectionLike, MultiplexedConnection},
+    cluster::ClusterClient,
     cluster_async::ClusterConnection,
     cluster_routing::{MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
 };
@@ -25,6 +26,8 @@ use super::{effects::Ask, keys::Shard, pack::Item};
 
 /// A connection that could not be made is not tried again for this long: callers fail fast meanwhile.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// Connections to a cluster are made anew no more often than this.
+const RENEW_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// So many calls may wait to be written before callers wait to be heard.
 const WAITING_CALLS: usize = 1024;
 
@@ -203,7 +206,7 @@ fn answer(value: RedisResult<Value>) -> Result<Answer, StoreError> {
 /// One connection, or one to each node of a cluster.
 pub(super) enum Line {
     One(Box<Single>),
-    Cluster(ClusterConnection),
+    Cluster(Arc<Many>),
 }
 
 impl Line {
@@ -217,7 +220,11 @@ impl Line {
             }
             Self::Cluster(cluster) => {
                 let masters = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-                match cluster.clone().route_command(asked, masters).await?.extract_error()? {
+                match cluster
+                    .send(async |connection| connection.route_command(asked, masters).await)
+                    .await?
+                    .extract_error()?
+                {
                     Value::Map(answers) => Ok(answers.into_iter().map(|(_, answer)| answer).collect()),
                     answer => Ok(vec![answer]),
                 }
@@ -229,7 +236,8 @@ impl Line {
         match self {
             Self::One(single) => single.send(async |connection| connection.req_packed_command(command).await).await,
             Self::Cluster(cluster) => {
-                cluster.clone().route_command(command.clone(), RoutingInfo::SingleNode(master(shard))).await
+                let routing = RoutingInfo::SingleNode(master(shard));
+                cluster.send(async |connection| connection.route_command(command.clone(), routing).await).await
             }
         }
         .and_then(Value::extract_error)
@@ -261,7 +269,11 @@ impl Line {
                         return Ok(Vec::new());
                     }
                     let count = pipeline.len();
-                    cluster.clone().route_pipeline(pipeline, 0, count, master(*shard)).await
+                    let pipeline = &pipeline;
+                    let send = async |connection: &mut ClusterConnection| {
+                        connection.route_pipeline(pipeline.clone(), 0, count, master(*shard)).await
+                    };
+                    cluster.send(send).await
                 });
                 futures_util::future::try_join_all(each).await
             }
@@ -271,6 +283,60 @@ impl Line {
 
 fn master(shard: Shard) -> SingleNodeRoutingInfo {
     SingleNodeRoutingInfo::SpecificNode(Route::with_key(shard.number().to_string(), SlotAddr::Master))
+}
+
+/// Connections to a cluster. The client follows its masters by itself; but with one that died under load it may go on asking the
+/// dead for good. So while calls come to nothing all of it is made anew, once in a while, beside the present one.
+pub(super) struct Many {
+    client: ClusterClient,
+    present: std::sync::RwLock<ClusterConnection>,
+    /// When that was done last, or is being done.
+    renewed: std::sync::Mutex<Instant>,
+}
+
+impl Many {
+    pub(super) async fn new(client: ClusterClient) -> RedisResult<Arc<Self>> {
+        let present = std::sync::RwLock::new(client.get_async_connection().await?);
+        Ok(Arc::new(Self { client, present, renewed: std::sync::Mutex::new(Instant::now()) }))
+    }
+
+    async fn send<T>(
+        self: &Arc<Self>,
+        send: impl AsyncFnOnce(&mut ClusterConnection) -> RedisResult<T>,
+    ) -> RedisResult<T> {
+        // No code panics while it holds one of the locks.
+        let mut connection = self.present.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let result = send(&mut connection).await;
+        if result.as_ref().is_err_and(leads_nowhere) {
+            self.renew();
+        }
+        result
+    }
+
+    fn renew(self: &Arc<Self>) {
+        let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        if renewed.elapsed() < RENEW_AGAIN_AFTER {
+            return;
+        }
+        *renewed = Instant::now();
+        drop(renewed);
+        let many = Arc::clone(self);
+        tokio::spawn(async move {
+            // Nothing is lost when it comes to nothing: the next call that fails brings another try.
+            if let Ok(connection) = many.client.get_async_connection().await {
+                *many.present.write().unwrap_or_else(PoisonError::into_inner) = connection;
+            }
+        });
+    }
+}
+
+/// Whether a call failed on its way, and not by what a server said of it.
+fn leads_nowhere(error: &RedisError) -> bool {
+    error.is_timeout()
+        || error.is_io_error()
+        || error.is_unrecoverable_error()
+        || matches!(error.kind(), ErrorKind::ClusterConnectionNotFound)
+        || matches!(error.code(), Some("MOVED" | "READONLY" | "MASTERDOWN"))
 }
 
 /// A connection to one server, made anew after it broke.

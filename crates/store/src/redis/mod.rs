@@ -267,7 +267,7 @@ impl Core {
     }
 
     async fn look_at_memory(&self) {
-        match self.link.each_master("INFO", &["memory"]).await {
+        match self.link.each_master("INFO", &["memory", "replication"]).await {
             Ok(answers) => {
                 let read = |info| Memory::read(&start::text(info));
                 let servers: Vec<Memory> = answers.into_iter().filter_map(read).collect();

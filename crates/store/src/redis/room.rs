@@ -15,7 +15,7 @@ pub(super) struct Space {
 struct Found {
     /// As the servers' memory is, when it was last heard of.
     memory: Room,
-    /// Why nothing was heard at the last look.
+    /// Why there was nobody to take writes at the last look.
     unheard: Option<String>,
 }
 
@@ -26,16 +26,19 @@ pub(super) struct Memory {
     pub(super) most: u64,
     /// The policy by which it throws data away when that is used up, if it does.
     pub(super) evicts: Option<String>,
+    /// It follows another server, and takes no writes.
+    pub(super) follows: bool,
 }
 
 impl Memory {
-    /// From the answer to `INFO memory`.
+    /// From the answer to `INFO memory replication`.
     pub(super) fn read(info: &str) -> Option<Self> {
         let evicts = field(info, "maxmemory_policy").filter(|policy| *policy != "noeviction").map(str::to_owned);
         Some(Self {
             used: field(info, "used_memory")?.parse().ok()?,
             most: field(info, "maxmemory")?.parse().ok()?,
             evicts,
+            follows: field(info, "role") == Some("slave"),
         })
     }
 
@@ -85,7 +88,11 @@ impl Space {
             )),
             (None, None) => Room::Enough,
         };
-        *self.found.write().unwrap_or_else(PoisonError::into_inner) = Found { memory: room, unheard: None };
+        // Whether it takes a write all the same, as it may have become the master since, each call finds out by itself.
+        let unheard = servers.iter().any(|server| server.follows).then(|| {
+            "this Redis has become a replica, which takes no writes; make it the master again with REPLICAOF NO ONE, or let [store] url lead to its master".to_owned()
+        });
+        *self.found.write().unwrap_or_else(PoisonError::into_inner) = Found { memory: room, unheard };
     }
 }
 
@@ -96,7 +103,7 @@ mod tests {
     #[test]
     fn nine_tenths_of_the_memory_are_the_bound() {
         let space = Space::new();
-        let memory = |used, most| Memory { used, most, evicts: None };
+        let memory = |used, most| Memory { used, most, evicts: None, follows: false };
         for (used, most, enough) in [(1, 0, true), (899, 1000, true), (901, 1000, false), (1_000_000_000, 0, true)] {
             space.note(&[memory(1_000_000, 100_000_000), memory(used * 1_000_000, most * 1_000_000)]);
             assert_eq!(space.room() == Room::Enough, enough, "{used} of {most}");
@@ -106,7 +113,11 @@ mod tests {
     #[test]
     fn info_is_read_by_its_names() {
         let info = "# Memory\r\nused_memory:1048576\r\nused_memory_human:1.00M\r\nmaxmemory:0\r\n";
-        assert_eq!(Memory::read(info), Some(Memory { used: 1_048_576, most: 0, evicts: None }));
+        assert_eq!(Memory::read(info), Some(Memory { used: 1_048_576, most: 0, evicts: None, follows: false }));
+        let replica = format!("{info}# Replication\r\nrole:slave\r\n");
+        let space = Space::new();
+        space.note(&Memory::read(&replica).into_iter().collect::<Vec<_>>());
+        assert!(matches!(space.room(), Room::Low(reason) if reason.contains("replica")));
         assert_eq!(field(info, "absent"), None);
     }
 }

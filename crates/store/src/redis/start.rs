@@ -12,7 +12,7 @@ use super::{
     RedisOptions,
     effects::Ask,
     keys::{Names, Shard},
-    link::{Line, Link, Purpose, Script, Single},
+    link::{Line, Link, Many, Purpose, Script, Single},
     lists::reading,
     room::field,
     settings::{Settings, describe, mend},
@@ -240,24 +240,64 @@ async fn cluster(
     timeout: Duration,
     place: &Place,
 ) -> Result<Line, RedisOpenError> {
-    // What is sent again inside is sent with the same operation.
-    let mut builder = ClusterClientBuilder::new([info.clone()])
-        .connection_timeout(timeout)
-        .response_timeout(timeout)
-        .overall_response_timeout(Some(timeout))
-        .retries(3)
-        .min_retry_wait(20)
-        .max_retry_wait(200)
-        .use_protocol(ProtocolVersion::RESP2)
-        .tcp_settings(info.tcp_settings().clone());
-    if let Some(certificates) = certificates {
-        builder = builder.certs(certificates.clone());
-    }
+    let build = |nodes: Vec<ConnectionInfo>| {
+        // What is sent again inside is sent with the same operation.
+        let mut builder = ClusterClientBuilder::new(nodes)
+            .connection_timeout(timeout)
+            .response_timeout(timeout)
+            .overall_response_timeout(Some(timeout))
+            .retries(3)
+            .min_retry_wait(20)
+            .max_retry_wait(200)
+            .use_protocol(ProtocolVersion::RESP2)
+            .tcp_settings(info.tcp_settings().clone());
+        if let Some(certificates) = certificates {
+            builder = builder.certs(certificates.clone());
+        }
+        builder.build()
+    };
     let down = |error: RedisError| match error.code() {
         Some("CLUSTERDOWN") => RedisOpenError::ClusterDown(place.clone(), error.to_string()),
         _ => wrong(place, &error),
     };
-    Ok(Line::Cluster(builder.build().map_err(down)?.get_async_connection().await.map_err(down)?))
+    // The one that the address names may be the one that dies: whoever looks for the cluster anew asks all of its nodes.
+    let mut first = build(vec![info.clone()]).map_err(down)?.get_async_connection().await.map_err(down)?;
+    let slots = redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut first).await.unwrap_or(Value::Nil);
+    let mut nodes = vec![info.clone()];
+    nodes.extend(named_in(&slots).into_iter().map(|(host, port)| {
+        let addr = match info.addr() {
+            ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+                ConnectionAddr::TcpTls { host, port, insecure: *insecure, tls_params: tls_params.clone() }
+            }
+            _ => ConnectionAddr::Tcp(host, port),
+        };
+        info.clone().set_addr(addr)
+    }));
+    Ok(Line::Cluster(Many::new(build(nodes).map_err(down)?).await.map_err(down)?))
+}
+
+/// The nodes that an answer to `CLUSTER SLOTS` names, each once.
+fn named_in(slots: &Value) -> Vec<(String, u16)> {
+    let Value::Array(ranges) = slots else { return Vec::new() };
+    let named = ranges.iter().filter_map(|range| match range {
+        Value::Array(parts) => Some(parts.iter().skip(2)),
+        _ => None,
+    });
+    let mut nodes: Vec<(String, u16)> = named
+        .flatten()
+        .filter_map(|node| match node {
+            Value::Array(parts) => match parts.as_slice() {
+                [Value::BulkString(host), Value::Int(port), ..] if !host.is_empty() => {
+                    Some((String::from_utf8(host.clone()).ok()?, u16::try_from(*port).ok()?))
+                }
+                _ => None,
+            },
+            _ => None,
+        })
+        .collect();
+    nodes.sort_unstable();
+    nodes.dedup();
+    nodes
 }
 
 /// Every command that is called, here or in a script. `K` stands for a key.

@@ -1,6 +1,9 @@
 //! Servers that die, stand still or run out of memory.
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use frontdesk_model::*;
 use frontdesk_store::RedisOptions;
@@ -302,4 +305,35 @@ async fn a_replica_of_a_cluster_that_takes_over_is_found_and_gone_on_with() {
         let committed = until_there!(bench.store.commit_inbound(inbound.clone()));
         assert!(matches!(committed, Committed::New { seq: Seq(3), .. }), "{committed:?}");
     }
+}
+
+/// The cluster does that by itself some seconds later, and callers keep calling meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_takes_over_while_many_call_is_gone_on_with() {
+    let mut cluster = Cluster::start(ALWAYS);
+    cluster.add_replica_of(1, ALWAYS);
+    let patience = Duration::from_millis(1000);
+    let bench = Arc::new(bench(RedisOptions { timeout: patience, ..options(cluster.url()) }).await);
+    for number in 0..24 {
+        bench.say(&format!("order-{number}")).await;
+    }
+    while cluster.nodes[1].say::<i64>(&["WAIT", "1", "100"]) == 0 {}
+    cluster.nodes[1].stop();
+    let mut callers = tokio::task::JoinSet::new();
+    for number in 0..24 {
+        let bench = Arc::clone(&bench);
+        callers.spawn(async move {
+            let inbound = bench.inbound(&thread(&format!("order-{number}")));
+            let began = Instant::now();
+            loop {
+                match bench.store.commit_inbound(inbound.clone()).await {
+                    Ok(Committed::New { seq, .. }) => return seq,
+                    Err(StoreError::Unavailable(_)) => assert!(began.elapsed() < Duration::from_secs(40), "{number}"),
+                    other => panic!("{other:?}"),
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+    }
+    assert_eq!(callers.join_all().await, [Seq(2); 24]);
 }
