@@ -219,7 +219,7 @@ impl Turn {
         if order.has_news() {
             let known = Box::new(order.known.clone());
             let mut effects = self.told(&order.recorded, &order.known, self.shared.clock.now());
-            effects.push(Effect::SetAttachments { event: order.event, at: order.at, message: known });
+            effects.push(Effect::Rewrite { event: order.event, at: order.at, message: known });
             match self.renew(effects).await {
                 Ok(true) => {}
                 Ok(false) => return Ok(false),

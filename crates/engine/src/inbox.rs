@@ -87,7 +87,7 @@ async fn take_in(
     offer: Option<Offer<AgentWork>>,
 ) -> Result<Committed, StoreError> {
     trial::point("accepting");
-    let brings_something = commit.effects.iter().any(|effect| matches!(effect, Effect::MarkFetching(_)));
+    let brings_something = commit.effects.iter().any(|effect| matches!(effect, Effect::MarkFetching { .. }));
     let mut committed = measure::store("commit_inbound", shared.store.commit_inbound(commit)).await;
     trial::point("committed");
     let claim = match &mut committed {

@@ -106,7 +106,7 @@ impl Arrival<'_> {
             },
         ];
         if brings_something {
-            effects.push(Effect::MarkFetching(self.now));
+            effects.push(Effect::MarkFetching { event: None, at: self.now });
         }
         if waits_for_answer {
             effects.push(Effect::MarkUnanswered);
@@ -232,7 +232,7 @@ impl ReplyRules<'_> {
             .iter()
             .flat_map(|said| {
                 let message = message(self.ids.message(self.now, partition), said);
-                let to_fetch = message.awaits_attachments().then_some(Effect::MarkFetching(self.now));
+                let to_fetch = message.awaits_attachments().then_some(Effect::MarkFetching { event: None, at: self.now });
                 let append = Effect::Append {
                     id: self.ids.event(self.now, partition),
                     at: self.now,

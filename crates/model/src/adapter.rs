@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AccountId, AttachmentId, Budget, Capabilities, ChannelName, Clock, Contact, Content, ConversationId, ExternalId,
-    Key, KindName, Message, MessageId, Outcome, Problem, RouteDocument, Settings, ThreadId, Timestamp,
+    FileAt, Key, KindName, Message, MessageId, Outcome, Problem, RouteDocument, Settings, ThreadId, Timestamp,
 };
 
 /// One kind of channel: knows its settings and makes channels of them.
@@ -44,7 +44,17 @@ pub trait ChannelConfig: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// The machine does not provide what is needed, in a sentence for the operator.
-    fn build(&self, clock: Arc<dyn Clock>) -> Result<Arc<dyn Adapter>, BuildError>;
+    fn build(&self, surroundings: Surroundings) -> Result<Arc<dyn Adapter>, BuildError>;
+}
+
+/// What a channel is made in.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where this daemon is reached from outside, without a slash at its end, if the operator said so. A channel's routes lie
+    /// under `{public_url}/v1/channels/{channel}`.
+    pub public_url: Option<String>,
 }
 
 /// A channel could not be made.
@@ -112,11 +122,90 @@ pub trait Adapter: Send + Sync {
         let _ = thread;
     }
 
-    /// Replaces a part that was sent. Only asked for when [`Capabilities::edit`] says so.
+    /// Replaces a part that was sent, which is called `external_id` there, by another. Once more with the same is no mistake: a
+    /// part that says so already counts as sent. Only asked for when [`Capabilities::edit`] says so.
     async fn edit(&self, part: &Dispatch<'_>, external_id: &str) -> Outcome {
         let _ = (part, external_id);
         Outcome::Failed { scope: crate::Scope::Message, reason: "this channel cannot change a sent message".into() }
     }
+
+    /// Takes a part back that was sent, which is called `external_id` there. One that is gone already counts as sent. Only asked for
+    /// when [`Capabilities::delete`] says so.
+    async fn withdraw(&self, thread: &ThreadId, external_id: &str) -> Outcome {
+        let _ = (thread, external_id);
+        Outcome::Failed { scope: crate::Scope::Message, reason: "this channel cannot take a sent message back".into() }
+    }
+
+    /// Where the bytes of a [`FileAt::Handle`] can be fetched, now. The address may hold a secret: it is used at once and kept nowhere.
+    ///
+    /// # Errors
+    /// The platform does not say.
+    async fn locate(&self, handle: &str) -> Result<Located, LocateError> {
+        let _ = handle;
+        Err(LocateError::Gone("this channel gives its files no names of their own".into()))
+    }
+
+    /// Takes an input again that could not be read when it came ([`Happening::Unreadable`]), by a later version of this program.
+    ///
+    /// # Errors
+    /// It still cannot be read; or nothing was taken.
+    async fn replay(&self, raw: &str, inbox: Arc<dyn Inbox>) -> Result<(), ReceiveError> {
+        let _ = (raw, inbox);
+        Err(ReceiveError("this channel reads nothing that it kept".into()))
+    }
+
+    /// Asks the far end how it is set up, and says what fits and what does not. Sends nothing that a customer could see and changes
+    /// nothing.
+    async fn inspect(&self) -> Vec<Finding> {
+        vec![match self.probe().await {
+            Ok(()) => Finding { level: Level::Fine, what: "the far end answers".into(), mend: None },
+            Err(error) => Finding { level: Level::Wrong, what: error.to_string(), mend: None },
+        }]
+    }
+}
+
+/// Where a file's bytes are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// The address. May hold a secret.
+    pub url: String,
+    /// The host lies where the operator said that the platform is: it may be one that is not on the public Internet.
+    pub trusted: bool,
+}
+
+/// It cannot be said where a file is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LocateError {
+    /// It will not come: too large, or not there any more.
+    #[error("{0}")]
+    Gone(String),
+    /// Not now.
+    #[error("{0}")]
+    Later(String),
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How it is.
+    pub level: Level,
+    /// What was found, in a sentence without secrets.
+    pub what: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mend: Option<String>,
+}
+
+/// How something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// As it should be.
+    Fine,
+    /// It works, and perhaps not as the operator thinks.
+    Warning,
+    /// The channel does not work so.
+    Wrong,
 }
 
 /// The far end would not take messages.
@@ -181,6 +270,25 @@ pub trait Inbox: Send + Sync {
     /// # Errors
     /// Nothing was taken; confirm nothing, and say to the sender what the error says.
     async fn accept(&self, envelope: Envelope) -> Result<Accepted, InboxError>;
+
+    /// Takes something else that happened. Returns only after it is durably committed, or known to have been before, or known to
+    /// concern nothing that is kept here.
+    ///
+    /// # Errors
+    /// Nothing was taken; confirm nothing.
+    async fn note(&self, occurrence: Occurrence) -> Result<(), InboxError>;
+
+    /// What this account remembered last under a name.
+    ///
+    /// # Errors
+    /// The store cannot be asked.
+    async fn recall(&self, name: &str) -> Result<Option<String>, InboxError>;
+
+    /// Remembers a short text under a name, for good, for this account.
+    ///
+    /// # Errors
+    /// It is not remembered.
+    async fn remember(&self, name: &str, value: &str) -> Result<(), InboxError>;
 }
 
 /// One thing that a contact did, as an adapter understood it.
@@ -204,13 +312,82 @@ pub struct Envelope {
     pub auto_generated: bool,
     /// When the sender's side says it was sent.
     pub sent_at: Option<Timestamp>,
+    /// What the platform calls the message that it answers.
+    pub reply_to: Option<ExternalId>,
+    /// The words that it answers, where the sender picked some out.
+    pub quote: Option<String>,
+    /// Whose words these were first, when it was passed on.
+    pub forwarded_from: Option<String>,
+    /// What the platform calls the set that it came in: its items become one message, if they come shortly after each other.
+    pub album: Option<String>,
+    /// What the sender brought along: the payload of the link that they followed.
+    pub origin: Option<String>,
+}
+
+/// Something that happened and is no new message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Occurrence {
+    /// The thread it belongs to.
+    pub thread: ThreadId,
+    /// What the platform calls it; arriving again under the same id it is a duplicate.
+    pub external_id: ExternalId,
+    /// Where the ids of messages that it names repeat across threads: `Thread`. Where they do not: `Account`.
+    pub unique_within: UniqueWithin,
+    /// Who did it.
+    pub sender: Option<Sender>,
+    /// When the platform says that it happened.
+    pub at: Option<Timestamp>,
+    /// What.
+    pub what: Happening,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happening {
+    /// The sender changed a message of theirs. Nothing, where it is not kept here.
+    Edited {
+        /// Which.
+        message: ExternalId,
+        /// What it says now.
+        content: Content,
+        /// Its files now. Empty: as they were.
+        attachments: Vec<RemoteFile>,
+    },
+    /// The sender changed their reactions to a message. Nothing, where the thread has no conversation.
+    Reacted {
+        /// To which.
+        message: ExternalId,
+        /// New ones: emoji, or what the platform calls those that are no character.
+        added: Vec<String>,
+        /// Those taken back.
+        removed: Vec<String>,
+    },
+    /// The sender pressed a button under a message of ours. Where the thread has no conversation any more, it begins one, with what
+    /// stands on the button as their words.
+    Pressed {
+        /// Under which.
+        message: Option<ExternalId>,
+        /// The button's id.
+        button: String,
+        /// What stands on it, if the platform says so.
+        label: Option<String>,
+    },
+    /// Something that whoever looks at the conversation should know: a sentence. Nothing, where the thread has none.
+    Told(String),
+    /// An input that could not be read, kept as it came; `thread` is not looked at.
+    Unreadable {
+        /// All of it.
+        raw: String,
+        /// Why, in a sentence without its contents.
+        reason: String,
+    },
 }
 
 /// A file that lies elsewhere, as whoever sent it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteFile {
-    /// Its address: `http` or `https`, with a host.
-    pub url: String,
+    /// Where.
+    pub at: FileAt,
     /// What it is called there, as it came.
     pub name: Option<String>,
 }

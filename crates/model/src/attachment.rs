@@ -47,7 +47,8 @@ pub enum AttachmentState {
     /// Not yet. Left by `stored` or `failed`.
     Pending {
         /// Where they are fetched from. Forgotten with this state: such an address may be a secret.
-        url: String,
+        #[serde(flatten)]
+        at: FileAt,
         /// How often that was tried.
         #[serde(default)]
         tries: u32,
@@ -59,6 +60,16 @@ pub enum AttachmentState {
         /// Why, in a sentence without the address.
         reason: String,
     },
+}
+
+/// Where a file that lies elsewhere can be had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileAt {
+    /// At an address: `http` or `https`, with a host.
+    Url(String),
+    /// At the platform, under a name of its own: [`Adapter::locate`](crate::Adapter::locate) finds the address.
+    Handle(String),
 }
 
 impl AttachmentState {

@@ -64,6 +64,9 @@ pub struct Conversation {
     pub version: Version,
     /// Its subject, on channels that have one.
     pub subject: Option<String>,
+    /// What the contact brought along when it began: the payload of the link that they followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
     /// Everyone on the other side who has written, in order of appearance.
     pub participants: Vec<ContactId>,
     /// The log's first event that is kept; behind the last one when none is.

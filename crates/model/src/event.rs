@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AttachmentId, Attention, DeliveryStatus, Direction, EventId, Message, MessageId, Owner, Seq, Status, Timestamp,
+    AttachmentId, Attention, Author, Button, ContactId, Content, DeliveryStatus, Direction, EventId, Message, MessageId,
+    Owner, Seq, Status, Timestamp,
 };
 
 /// A fact in a conversation's log.
@@ -34,6 +35,49 @@ pub enum EventBody {
     MessageDeleted {
         /// What it was called.
         message_id: MessageId,
+    },
+    /// Somebody changed what they had said. The message says so too from then on.
+    #[serde(rename = "message.edited")]
+    MessageEdited {
+        /// As it is after the change.
+        message: Box<Message>,
+        /// What it said before.
+        before: Content,
+        /// Who changed it.
+        by: Author,
+    },
+    /// Our side takes back what it had said. The log keeps it; the platform is asked to take it away.
+    #[serde(rename = "message.withdrawn")]
+    MessageWithdrawn {
+        /// Which message.
+        message_id: MessageId,
+        /// Who takes it back.
+        by: Author,
+    },
+    /// Somebody reacted to a message.
+    #[serde(rename = "reaction.added")]
+    ReactionAdded(Reaction),
+    /// Somebody took a reaction back.
+    #[serde(rename = "reaction.removed")]
+    ReactionRemoved(Reaction),
+    /// Somebody pressed a button under a message of ours.
+    #[serde(rename = "button.pressed")]
+    ButtonPressed {
+        /// Which.
+        button: Button,
+        /// Under which message; `None` where that is not kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message_id: Option<MessageId>,
+        /// Who.
+        by: Author,
+    },
+    /// The platform sent something that could not be read. It is kept as it came, for a later version of this program.
+    #[serde(rename = "input.unreadable")]
+    Unreadable {
+        /// All of it.
+        raw: String,
+        /// Why it could not be read, in a sentence without its contents.
+        reason: String,
     },
     /// An outbound message reached a status that it does not leave by itself.
     #[serde(rename = "delivery.updated")]
@@ -81,6 +125,18 @@ pub enum EventBody {
     },
 }
 
+/// A reaction to a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reaction {
+    /// To which message; `None` where that is not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<MessageId>,
+    /// An emoji; or, for one that is no character, what the platform calls it.
+    pub reaction: String,
+    /// Whose.
+    pub by: Author,
+}
+
 /// How the fetching of an attachment ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -97,7 +153,12 @@ impl EventBody {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::MessageCreated { .. } => "message.created",
-            Self::MessageDeleted { .. } => "message.deleted",
+            Self::MessageEdited { .. } => "message.edited",
+            Self::MessageDeleted { .. } | Self::MessageWithdrawn { .. } => "message.deleted",
+            Self::ReactionAdded(_) => "reaction.added",
+            Self::ReactionRemoved(_) => "reaction.removed",
+            Self::ButtonPressed { .. } => "button.pressed",
+            Self::Unreadable { .. } => "input.unreadable",
             Self::DeliveryUpdated { .. } => "delivery.updated",
             Self::AttachmentUpdated { .. } => "attachment.updated",
             Self::ConversationUpdated { .. } => "conversation.updated",
@@ -113,15 +174,40 @@ impl EventBody {
         }
     }
 
-    /// Whether it is a contact's message that somebody on our side should answer: what a program wrote by itself is not.
+    /// Whether it is something that a contact said or did and that somebody on our side should answer: a message, unless a
+    /// program wrote it by itself, or a pressed button.
     #[must_use]
     pub fn waits_for_answer(&self) -> bool {
-        self.message().is_some_and(|message| message.direction == Direction::Inbound && !message.auto_generated)
+        match self {
+            Self::MessageCreated { message } => message.direction == Direction::Inbound && !message.auto_generated,
+            Self::ButtonPressed { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Who said or did it, where that is known.
+    #[must_use]
+    pub fn author(&self) -> Option<&Author> {
+        match self {
+            Self::MessageCreated { message } => Some(&message.author),
+            Self::MessageEdited { by, .. } | Self::MessageWithdrawn { by, .. } | Self::ButtonPressed { by, .. } => Some(by),
+            Self::ReactionAdded(reaction) | Self::ReactionRemoved(reaction) => Some(&reaction.by),
+            _ => None,
+        }
+    }
+
+    /// The contact who said or did it, if one did.
+    #[must_use]
+    pub fn contact(&self) -> Option<ContactId> {
+        match self.author() {
+            Some(Author::Contact { id, .. }) => Some(*id),
+            _ => None,
+        }
     }
 
     /// Whether a contact did it.
     #[must_use]
     pub fn is_by_contact(&self) -> bool {
-        self.message().is_some_and(|message| message.direction == Direction::Inbound)
+        self.contact().is_some()
     }
 }

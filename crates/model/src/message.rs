@@ -21,6 +21,9 @@ pub struct Message {
     /// Files that came with it, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
+    /// What can be pressed under it, of an outbound message.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub buttons: Vec<Button>,
     /// The message it answers, when the platform or the agent says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
@@ -35,6 +38,18 @@ pub struct Message {
     pub sent_at: Option<Timestamp>,
     /// When we took it.
     pub received_at: Timestamp,
+    /// The words that it answers, when the sender picked some out of a message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote: Option<String>,
+    /// Whose words these were first, when it was passed on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarded_from: Option<String>,
+    /// When it was last changed by whoever said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited_at: Option<Timestamp>,
+    /// Until then more may come to it: it came as the first of several that belong together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settles_at: Option<Timestamp>,
 }
 
 impl Message {
@@ -44,11 +59,35 @@ impl Message {
         self.attachments.iter().any(Attachment::is_pending)
     }
 
+    /// Until when more may come to it, where that moment is still ahead.
+    #[must_use]
+    pub fn settles_after(&self, now: Timestamp) -> Option<Timestamp> {
+        self.settles_at.filter(|at| *at > now)
+    }
+
     /// One of its attachments.
     #[must_use]
     pub fn attachment(&self, id: AttachmentId) -> Option<&Attachment> {
         self.attachments.iter().find(|attachment| attachment.id == id)
     }
+}
+
+/// Something that can be pressed under a message.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Button {
+    /// What comes back when it is pressed: 1 to [`Button::MAX_ID`] bytes.
+    pub id: String,
+    /// What stands on it: 1 to [`Button::MAX_LABEL`] characters.
+    pub label: String,
+}
+
+impl Button {
+    /// The longest id, in bytes: what every platform that has buttons carries.
+    pub const MAX_ID: usize = 64;
+    /// The longest label, in characters.
+    pub const MAX_LABEL: usize = 80;
+    /// A message has at most so many.
+    pub const MAX_OF_A_MESSAGE: usize = 25;
 }
 
 /// Which way a message goes.

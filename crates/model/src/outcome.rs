@@ -15,6 +15,10 @@ pub struct Capabilities {
     pub buttons: bool,
     /// Whether a sent message can be changed.
     pub edit: bool,
+    /// Whether a sent message can be taken back.
+    pub delete: bool,
+    /// Whether what comes in names sent messages by their ids (an answer to one, a reaction): then those are remembered.
+    pub refers: bool,
     /// Whether messages can carry files.
     pub attachments: bool,
     /// Whether the other side can be shown that an answer is being written.
@@ -44,6 +48,8 @@ pub enum Resend {
     SameKey,
     /// The far end has no key: a repeat may be seen twice, so the engine does not repeat.
     MayDouble,
+    /// The far end has no key, and the operator would rather have a part seen twice than not at all: repeated.
+    Wanted,
 }
 
 /// What became of one send of one part. An adapter says what happened; the engine decides what follows.

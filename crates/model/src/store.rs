@@ -85,6 +85,13 @@ pub trait Store: Send + Sync {
         page: PageRequest,
     ) -> Result<Page<Conversation>, StoreError>;
 
+    /// The conversation of a thread, and which messages of it are known under these keys: those of [`CommitInbound::dedupe`] and of
+    /// [`Effect::Know`]. One place for each key, in their order.
+    async fn find(&self, thread: &ThreadKey, keys: &[DedupeKey]) -> Result<Found, StoreError>;
+    /// What was remembered last under this name.
+    async fn recall(&self, name: &str) -> Result<Option<String>, StoreError>;
+    /// Remembers a short text under a name, for good, instead of what was there.
+    async fn remember(&self, name: &str, value: &str) -> Result<(), StoreError>;
     /// A conversation's messages from newest to oldest, before `before` if given. `None`: no such conversation.
     async fn messages(
         &self,
@@ -276,17 +283,33 @@ pub enum Effect {
     },
     /// Work is parked for good.
     AddDeadLetter(DeadLetter),
-    /// What is known now of a message's attachments. Refused where there is no such message any more.
-    SetAttachments {
+    /// The message as it is now: its attachments were fetched, or it was changed. Its id, direction and author stay. Refused
+    /// where there is no such message any more.
+    Rewrite {
         /// The message's event.
         event: EventId,
         /// When that was recorded.
         at: Timestamp,
-        /// The message as it is, but for its attachments.
+        /// The message.
         message: Box<Message>,
     },
-    /// The last event appended brings attachments that have still to be fetched; it is looked at by this moment.
-    MarkFetching(Timestamp),
+    /// From now on the message is found under this key too, by [`Store::find`], for as long as it is kept. Nothing changes where
+    /// something is found under the key already.
+    Know {
+        /// The key.
+        key: DedupeKey,
+        /// The message, of this conversation.
+        message: MessageId,
+    },
+    /// What the contact brought along, where nothing is noted yet.
+    SetOrigin(String),
+    /// An event's message has attachments that have still to be fetched.
+    MarkFetching {
+        /// The event; `None`: the last one appended.
+        event: Option<Seq>,
+        /// By when it is looked at.
+        at: Timestamp,
+    },
     /// When what has still to be fetched is looked at, where there is anything.
     SetFetchingAt(Timestamp),
     /// Up to here nothing has to be fetched any more; what lies behind it, if anything does, is looked at by this moment.
@@ -387,6 +410,15 @@ pub enum Committed {
         /// Under which id it was taken the first time.
         message: MessageId,
     },
+}
+
+/// What a thread is known to hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Found {
+    /// Its conversation, if it has one.
+    pub conversation: Option<ConversationId>,
+    /// For each key the message, if one is known under it. It may have been taken away since.
+    pub messages: Vec<Option<MessageId>>,
 }
 
 /// A change without a claim.

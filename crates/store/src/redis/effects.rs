@@ -66,7 +66,11 @@ impl<'n> Verb<'n> {
 
     /// The number, as scripts count, of the key under which a message is known.
     pub(super) fn bucket(&mut self, message: MessageId) -> i64 {
-        let key = self.names.message(Shard::from(self.conversation), message);
+        self.place(self.names.message(Shard::from(self.conversation), message))
+    }
+
+    /// The number of a key, as scripts count.
+    fn place(&mut self, key: String) -> i64 {
         let place = self.ask.keys.iter().position(|known| *known == key).unwrap_or_else(|| {
             self.ask.keys.push(key);
             self.ask.keys.len() - 1
@@ -202,14 +206,21 @@ impl<'n> Verb<'n> {
                 }
                 packer.list(2).text("dead_letter").bytes(&pack_letter(letter));
             }
-            Effect::SetAttachments { event, at, message } => {
+            Effect::Rewrite { event, at, message } => {
                 let bucket = self.bucket(message.id);
                 let body = EventBody::MessageCreated { message: message.as_ref().clone() };
-                packer.list(4).text("attachments").bytes(&message.id.to_bytes()).number(bucket);
+                packer.list(4).text("rewrite").bytes(&message.id.to_bytes()).number(bucket);
                 packer.bytes(&pack_event(*event, *at, &body));
             }
-            Effect::MarkFetching(at) => {
-                packer.list(2).text("mark_fetching").number(at.as_millis());
+            Effect::Know { key, message } => {
+                let known = self.place(self.names.dedupe(Shard::from(self.conversation), *key));
+                packer.list(4).text("know").bytes(&key.0).number(known).bytes(&message.to_bytes());
+            }
+            Effect::SetOrigin(origin) => {
+                packer.list(2).text("origin").text(origin);
+            }
+            Effect::MarkFetching { event, at } => {
+                packer.list(3).text("mark_fetching").number(at.as_millis()).maybe(*event, place);
             }
             Effect::SetFetchingAt(at) => {
                 packer.list(2).text("fetching_at").number(at.as_millis());

@@ -5,6 +5,7 @@
 //! end of a list, where they read as absent in what was stored before.
 
 use frontdesk_model::*;
+use serde::{Deserialize, Serialize};
 
 use super::pack::{Item, Packer, Unreadable};
 
@@ -120,6 +121,7 @@ fn conversation_of(id: ConversationId, map: &Item<'_>) -> Result<Conversation, U
         snoozed_until: map.get("snoozed").maybe().map(millis).transpose()?,
         version: Version(map.get("version").count()?),
         subject: map.get("subject").maybe().map(name).transpose()?,
+        origin: map.get("origin").maybe().map(name).transpose()?,
         participants: people.into_iter().map(contact).collect(),
         first_seq: seq(map.get("first"))?,
         last_seq: seq(map.get("last"))?,
@@ -170,8 +172,10 @@ pub(super) fn pack_event(id: EventId, at: Timestamp, body: &EventBody) -> Vec<u8
     let mut packer = Packer::new();
     match body {
         EventBody::MessageCreated { message } => {
-            packer.list(11 + usize::from(!message.attachments.is_empty())).bytes(&id.to_bytes()).number(0);
-            pack_message(&mut packer, at, message);
+            let more = More::of(message);
+            let members = if more.is_some() { 13 } else { 11 + usize::from(!message.attachments.is_empty()) };
+            packer.list(members).bytes(&id.to_bytes()).number(0);
+            pack_message(&mut packer, at, message, more.as_ref());
         }
         EventBody::MessageDeleted { message_id } => {
             packer.list(3).bytes(&id.to_bytes()).number(3).bytes(&message_id.to_bytes());
@@ -182,6 +186,16 @@ pub(super) fn pack_event(id: EventId, at: Timestamp, body: &EventBody) -> Vec<u8
                 FetchOutcome::Stored => 0,
                 FetchOutcome::Failed => 1,
             });
+        }
+        EventBody::MessageEdited { .. }
+        | EventBody::MessageWithdrawn { .. }
+        | EventBody::ReactionAdded(_)
+        | EventBody::ReactionRemoved(_)
+        | EventBody::ButtonPressed { .. }
+        | EventBody::Unreadable { .. } => {
+            // Rare ones are kept in the model's own form. It always serialises.
+            let body = serde_json::to_string(body).unwrap_or_default();
+            packer.list(3).bytes(&id.to_bytes()).number(5).text(&body);
         }
         EventBody::DeliveryUpdated { message_id, status, parts, error } => {
             packer.list(6).bytes(&id.to_bytes()).number(1).bytes(&message_id.to_bytes());
@@ -203,7 +217,40 @@ const OUTBOUND: i64 = 1;
 const PRIVATE: i64 = 2;
 const AUTOMATIC: i64 = 4;
 
-fn pack_message(packer: &mut Packer, at: Timestamp, message: &Message) {
+/// What few messages have, in the model's own form.
+#[derive(Serialize, Deserialize)]
+struct More {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    buttons: Vec<Button>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quote: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    forwarded_from: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    edited_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    settles_at: Option<Timestamp>,
+}
+
+impl More {
+    fn of(message: &Message) -> Option<Self> {
+        let Message { buttons, quote, forwarded_from, edited_at, settles_at, .. } = message;
+        let any = !buttons.is_empty()
+            || quote.is_some()
+            || forwarded_from.is_some()
+            || edited_at.is_some()
+            || settles_at.is_some();
+        any.then(|| Self {
+            buttons: buttons.clone(),
+            quote: quote.clone(),
+            forwarded_from: forwarded_from.clone(),
+            edited_at: *edited_at,
+            settles_at: *settles_at,
+        })
+    }
+}
+
+fn pack_message(packer: &mut Packer, at: Timestamp, message: &Message, more: Option<&More>) {
     let Message {
         id,
         direction,
@@ -216,6 +263,12 @@ fn pack_message(packer: &mut Packer, at: Timestamp, message: &Message) {
         auto_generated,
         sent_at,
         received_at,
+        // These are in `more`.
+        buttons: _,
+        quote: _,
+        forwarded_from: _,
+        edited_at: _,
+        settles_at: _,
     } = message;
     let outbound = if *direction == Direction::Outbound { OUTBOUND } else { 0 };
     let private = if *private { PRIVATE } else { 0 };
@@ -244,9 +297,14 @@ fn pack_message(packer: &mut Packer, at: Timestamp, message: &Message) {
         packer.bytes(&id.to_bytes());
     });
     packer.maybe(*sent_at, moment).maybe(Some(*received_at).filter(|received| *received != at), moment);
+    // Few messages have any; what they are is the model's own form. It always serialises.
     if !attachments.is_empty() {
-        // Few messages have any; what they are is the model's own form. It always serialises.
         packer.text(&serde_json::to_string(attachments).unwrap_or_default());
+    } else if more.is_some() {
+        packer.none();
+    }
+    if let Some(more) = more {
+        packer.text(&serde_json::to_string(more).unwrap_or_default());
     }
 }
 
@@ -278,6 +336,7 @@ fn event(at_seq: Seq, at: Timestamp, stored: &[u8]) -> Result<Event, Unreadable>
                 _ => return Err(Unreadable),
             },
         },
+        5 => serde_json::from_slice(list.at(2).bytes()?).map_err(|_| Unreadable)?,
         3 => EventBody::MessageDeleted { message_id: MessageId::from_bytes(list.at(2).id()?) },
         _ => return Err(Unreadable),
     };
@@ -287,6 +346,13 @@ fn event(at_seq: Seq, at: Timestamp, stored: &[u8]) -> Result<Event, Unreadable>
 fn message(at: Timestamp, list: &Item<'_>) -> Result<Message, Unreadable> {
     let flags = list.at(3).number()?;
     let author = list.at(4);
+    let more: Option<More> = match list.at(12).maybe() {
+        Some(stored) => Some(serde_json::from_slice(stored.bytes()?).map_err(|_| Unreadable)?),
+        None => None,
+    };
+    let (buttons, quote, forwarded_from, edited_at, settles_at) = more
+        .map(|more| (more.buttons, more.quote, more.forwarded_from, more.edited_at, more.settles_at))
+        .unwrap_or_default();
     Ok(Message {
         id: MessageId::from_bytes(list.at(2).id()?),
         direction: if flags & OUTBOUND == 0 { Direction::Inbound } else { Direction::Outbound },
@@ -315,6 +381,11 @@ fn message(at: Timestamp, list: &Item<'_>) -> Result<Message, Unreadable> {
         auto_generated: flags & AUTOMATIC != 0,
         sent_at: list.at(9).maybe().map(millis).transpose()?,
         received_at: list.at(10).maybe().map(millis).transpose()?.unwrap_or(at),
+        buttons,
+        quote,
+        forwarded_from,
+        edited_at,
+        settles_at,
     })
 }
 

@@ -124,7 +124,8 @@ impl<'c> Change<'c> {
             Effect::SetPart { message, index, state } => return self.set_part(*message, *index, state),
             Effect::SetDelivery { message, status } => return self.set_delivery(*message, *status),
             Effect::AddDeadLetter(letter) => return self.add_dead_letter(letter),
-            Effect::SetAttachments { event, at, message } => return self.set_attachments(*event, *at, message),
+            Effect::Rewrite { event, at, message } => return self.rewrite(*event, *at, message),
+            Effect::Know { key, message } => return self.know(*key, *message),
             Effect::AgentDoneThrough(through) => return self.agent_done(*through),
             Effect::AgentFollowsTail => {
                 let end = self.record.conversation.last_seq;
@@ -166,6 +167,9 @@ impl<'c> Change<'c> {
                     conversation.answer_by.get_or_insert(*at);
                 }
             }
+            Effect::SetOrigin(origin) => {
+                conversation.origin.get_or_insert_with(|| origin.clone());
+            }
             Effect::NoteAnswered(at) => {
                 conversation.first_answered_at.get_or_insert(*at);
             }
@@ -175,12 +179,12 @@ impl<'c> Change<'c> {
             }
             Effect::NoteDiscarded(messages) => conversation.discarded.extend(messages),
             Effect::ClearDiscarded => conversation.discarded.clear(),
-            Effect::MarkFetching(at) => {
-                let last = conversation.last_seq;
+            Effect::MarkFetching { event, at } => {
+                let event = event.unwrap_or(conversation.last_seq);
                 let before = conversation.fetching;
                 conversation.fetching = Some(Fetching {
-                    from: before.map_or(last, |fetching| fetching.from),
-                    through: last,
+                    from: before.map_or(event, |fetching| fetching.from.min(event)),
+                    through: before.map_or(event, |fetching| fetching.through.max(event)),
                     at: before.map_or(*at, |fetching| fetching.at.min(*at)),
                 });
             }
@@ -198,7 +202,8 @@ impl<'c> Change<'c> {
             | Effect::SetPart { .. }
             | Effect::SetDelivery { .. }
             | Effect::AddDeadLetter(_)
-            | Effect::SetAttachments { .. }
+            | Effect::Rewrite { .. }
+            | Effect::Know { .. }
             | Effect::AgentDoneThrough(_)
             | Effect::AgentFollowsTail
             | Effect::RewindAgentToUnanswered => {}

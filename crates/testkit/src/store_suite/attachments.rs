@@ -34,7 +34,7 @@ async fn say_with(bench: &Bench, name: &str, make: &[fn(MessageId, u8) -> Attach
     let message = Message { attachments, ..said(inbound.message, Direction::Inbound) };
     let wakes = vec![Wake { lane: Lane::Agent, only_if_owner: Some(Owner::Agent) }];
     inbound.effects =
-        vec![Effect::PutParticipant(contact(1)), bench.event(message.clone(), wakes, None), Effect::MarkFetching(at)];
+        vec![Effect::PutParticipant(contact(1)), bench.event(message.clone(), wakes, None), Effect::MarkFetching { event: None, at: at }];
     match bench.store.commit_inbound(inbound).await.unwrap() {
         Committed::New { conversation, seq, .. } => Said { conversation, seq, message },
         duplicate @ Committed::Duplicate { .. } => panic!("{duplicate:?}"),
@@ -57,7 +57,7 @@ impl Said {
     async fn become_of(&self, bench: &Bench, attachments: Vec<Attachment>) -> Effect {
         let event = self.event(bench).await;
         let message = Box::new(Message { attachments, ..self.message.clone() });
-        Effect::SetAttachments { event: event.id, at: event.at, message }
+        Effect::Rewrite { event: event.id, at: event.at, message }
     }
 }
 

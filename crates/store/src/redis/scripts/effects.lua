@@ -189,15 +189,20 @@ local function apply(s, e)
         c.discarded = (c.discarded or '') .. value
     elseif what == 'clear_discarded' then
         c.discarded = nil
-    elseif what == 'attachments' then -- message, bucket, its event as it is to be
+    elseif what == 'know' then -- key, where it is known, message
+        if call('HEXISTS', KEYS[e[3]], value) == 0 then table.insert(s.named, { KEYS[e[3]], value, e[4] }) end
+    elseif what == 'origin' then
+        c.origin = c.origin or value
+    elseif what == 'rewrite' then -- message, bucket, its event as it is to be
         local seq = find(s, value, e[3])
         local found = seq and element(s, seq)
         if not found then refuse('no such message in this conversation') end
         found[3] = e[4]
         if seq <= s.stored then s.edited[seq] = found end
-    elseif what == 'mark_fetching' then
-        c.fetch = c.fetch or { c.last, c.last }
-        c.fetch[2] = c.last
+    elseif what == 'mark_fetching' then -- at, event
+        local seq = e[3] or c.last
+        c.fetch = c.fetch or { seq, seq }
+        c.fetch[1], c.fetch[2] = math.min(c.fetch[1], seq), math.max(c.fetch[2], seq)
         c.fetching = math.min(c.fetching or value, value)
     elseif what == 'fetching_at' then
         if c.fetch then c.fetching = value end
