@@ -205,6 +205,48 @@ impl EventBody {
         }
     }
 
+    /// What is left of it when everything that is this contact's is erased, or, `alone`, when nobody else takes part in the
+    /// conversation: then what was said to them goes too. `None`: it stays as it is.
+    #[must_use]
+    pub fn without(&self, contact: ContactId, alone: bool) -> Option<Self> {
+        let theirs = |author: &Author| matches!(author, Author::Contact { id, .. } if *id == contact);
+        let reaction = |Reaction { message_id, by, .. }: &Reaction| {
+            (alone || theirs(by)).then(|| Reaction { message_id: *message_id, reaction: String::new(), by: Author::System })
+        };
+        match self {
+            Self::MessageCreated { message } if alone || theirs(&message.author) => {
+                Some(Self::MessageDeleted { message_id: message.id })
+            }
+            Self::MessageEdited { message, by, .. } if alone || theirs(by) || theirs(&message.author) => {
+                Some(Self::MessageDeleted { message_id: message.id })
+            }
+            Self::ReactionAdded(it) => reaction(it).map(Self::ReactionAdded),
+            Self::ReactionRemoved(it) => reaction(it).map(Self::ReactionRemoved),
+            Self::ButtonPressed { message_id, by, .. } if alone || theirs(by) => Some(Self::ButtonPressed {
+                button: Button { id: String::new(), label: String::new() },
+                message_id: *message_id,
+                by: Author::System,
+            }),
+            Self::Unreadable { .. } if alone => {
+                Some(Self::Unreadable { raw: String::new(), reason: "it was erased".into() })
+            }
+            Self::ConversationUpdated { by, status, owner, attention, assignee, snoozed_until, reason: Some(_) }
+                if alone =>
+            {
+                Some(Self::ConversationUpdated {
+                    by: by.clone(),
+                    status: *status,
+                    owner: *owner,
+                    attention: *attention,
+                    assignee: assignee.clone(),
+                    snoozed_until: *snoozed_until,
+                    reason: None,
+                })
+            }
+            _ => None,
+        }
+    }
+
     /// Whether a contact did it.
     #[must_use]
     pub fn is_by_contact(&self) -> bool {

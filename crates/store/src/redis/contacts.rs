@@ -171,12 +171,9 @@ impl Core {
     }
 }
 
-/// Who wrote an event's message, where a contact did.
+/// Who said or did it, where a contact did.
 pub(super) fn author(event: &Event) -> Option<ContactId> {
-    match event.body.message()?.author {
-        Author::Contact { id, .. } => Some(id),
-        _ => None,
-    }
+    event.body.contact()
 }
 
 fn read_post([name, stored]: &[Value; 2]) -> Result<Post, StoreError> {

@@ -358,34 +358,8 @@ impl Core {
         let mut verb = Verb::new(&self.names, id, [self.names.thread(shard, &digest)]);
         let mut changes = Vec::new();
         for Element { event: Event { id, seq, at, body }, .. } in elements {
-            let message = body.message();
-            let theirs =
-                |message: &Message| matches!(message.author, Author::Contact { id, .. } if id == erase.contact);
-            let erased = message.filter(|message| alone || theirs(message)).map(|message| message.id);
-            let becomes = match (body, erased) {
-                (_, Some(message_id)) => EventBody::MessageDeleted { message_id },
-                (
-                    EventBody::ConversationUpdated {
-                        by,
-                        status,
-                        owner,
-                        attention,
-                        assignee,
-                        snoozed_until,
-                        reason: Some(_),
-                    },
-                    _,
-                ) if alone => EventBody::ConversationUpdated {
-                    by,
-                    status,
-                    owner,
-                    attention,
-                    assignee,
-                    snoozed_until,
-                    reason: None,
-                },
-                _ => continue,
-            };
+            let Some(becomes) = body.without(erase.contact, alone) else { continue };
+            let erased = body.message().map(|message| message.id);
             let bucket = erased.map(|message| verb.bucket(message));
             changes.push((seq, pack_event(id, at, &becomes), erased.zip(bucket)));
         }

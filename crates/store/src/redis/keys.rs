@@ -97,6 +97,11 @@ impl Names {
         self.of(Shard(0), "store")
     }
 
+    /// What channels remember for their accounts.
+    pub(super) fn remembered(&self) -> String {
+        self.of(Shard(0), "remembered")
+    }
+
     /// The daemons that are there.
     pub(super) fn daemons(&self) -> String {
         self.of(Shard(0), "daemons")

@@ -300,6 +300,52 @@ impl Core {
         Ok(MasterKey { key: Secret::new(*key), id })
     }
 
+    async fn find(&self, thread: &ThreadKey, keys: &[DedupeKey]) -> Result<Found, StoreError> {
+        let shard = keys::Shard::from(Partition::of(thread));
+        let digest = keys::thread_digest(thread);
+        let look = |key: String, field: &[u8]| {
+            let mut get = redis::cmd("HGET");
+            get.arg(key).arg(field);
+            get
+        };
+        let calls = std::iter::once(look(self.names.thread(shard, &digest), &digest))
+            .chain(keys.iter().map(|key| look(self.names.dedupe(shard, *key), &key.0)))
+            .collect();
+        let answers = self.link.ask(link::Purpose::Read, vec![(shard, calls)]).await?;
+        let mut answers = answers.into_iter().flatten();
+        let conversation = match answers.next() {
+            Some(Value::BulkString(id)) => {
+                let id = id.as_slice().try_into().map_err(|_| Unreadable)?;
+                Some(ConversationId::from_bytes(id))
+            }
+            _ => None,
+        };
+        let message = |answer| match answer {
+            Value::BulkString(known) => {
+                let (_, message) = known.split_last_chunk::<16>().ok_or(Unreadable)?;
+                Ok(Some(MessageId::from_bytes(*message)))
+            }
+            _ => Ok(None),
+        };
+        let messages = answers.map(message).collect::<Result<_, Unreadable>>()?;
+        Ok(Found { conversation, messages })
+    }
+
+    async fn recall(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let mut get = redis::cmd("HGET");
+        get.arg(self.names.remembered()).arg(name);
+        match self.link.ask_one(link::Purpose::Read, keys::Shard::of_byte(0), get).await? {
+            Value::BulkString(text) => Ok(Some(String::from_utf8(text).map_err(|_| Unreadable)?)),
+            _ => Ok(None),
+        }
+    }
+
+    async fn remember(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        let mut put = redis::cmd("HSET");
+        put.arg(self.names.remembered()).arg(name).arg(value);
+        self.link.ask_one(link::Purpose::Verb, keys::Shard::of_byte(0), put).await.map(drop)
+    }
+
     async fn note_files(&self) -> Result<bool, StoreError> {
         let mut put = redis::cmd("HSETNX");
         put.arg(self.names.store()).arg(FILES).arg(1);
@@ -452,6 +498,18 @@ impl Store for RedisStore {
 
     async fn requeue(&self, requeue: Requeue) -> Result<Applied, StoreError> {
         self.call(async |core| core.requeue(requeue).await).await
+    }
+
+    async fn find(&self, thread: &ThreadKey, keys: &[DedupeKey]) -> Result<Found, StoreError> {
+        self.call(async |core| core.find(thread, keys).await).await
+    }
+
+    async fn recall(&self, name: &str) -> Result<Option<String>, StoreError> {
+        self.call(async |core| core.recall(name).await).await
+    }
+
+    async fn remember(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        self.call(async |core| core.remember(name, value).await).await
     }
 
     async fn master_key(&self, candidate: MasterKey) -> Result<MasterKey, StoreError> {

@@ -326,8 +326,7 @@ fn held(answer: &Item<'_>) -> Result<Held, StoreError> {
 
 /// The author of a claim's event, where the verb itself says who that is.
 fn with_contact(mut claim: Claim, word: &super::effects::Word) -> Claim {
-    let author = claim.event.body.message().map(|message| &message.author);
-    if matches!(author, Some(Author::Contact { id, .. }) if *id == word.contact) {
+    if claim.event.body.contact() == Some(word.contact) {
         let stored = Packer::new().list(2).number(0).bytes(&word.known).done();
         claim.contact = records::contact(word.contact, &stored).ok().map(|(_, contact)| contact);
     }

@@ -207,14 +207,15 @@ impl Core {
                 None => return Ok(None),
             },
         };
-        let mut contact = None;
-        if let Some(message) = event.body.message() {
-            if let Author::Contact { id, .. } = message.author {
-                contact = effects::contact(connection, &mut self.memory.contacts, id)?;
-            }
-            if message.direction == Direction::Outbound && delivery.is_none() {
-                delivery = rows::delivery(connection, message.id)?;
-            }
+        let contact = match event.body.contact() {
+            Some(id) => effects::contact(connection, &mut self.memory.contacts, id)?,
+            None => None,
+        };
+        if let Some(message) = event.body.message()
+            && message.direction == Direction::Outbound
+            && delivery.is_none()
+        {
+            delivery = rows::delivery(connection, message.id)?;
         }
         let state = record.lane(lane);
         Ok(Some(Claim {

@@ -409,7 +409,7 @@ impl<'c> Change<'c> {
         Ok(())
     }
 
-    fn set_attachments(&mut self, event: EventId, at: Timestamp, message: &Message) -> Result<(), Failure> {
+    fn rewrite(&mut self, event: EventId, at: Timestamp, message: &Message) -> Result<(), Failure> {
         let none = || Failure::Refused("no such message in this conversation".into());
         let found = self
             .connection
@@ -423,6 +423,18 @@ impl<'c> Change<'c> {
             .prepare_cached("UPDATE events SET doc = ?3 WHERE conversation = ?1 AND seq = ?2")?
             .execute((self.record.number, place(seq), json(&StoredEvent { id: event, seq, at, body: &body })?))?;
         if changed == 1 { Ok(()) } else { Err(none()) }
+    }
+
+    fn know(&self, key: DedupeKey, message: MessageId) -> Result<(), Failure> {
+        let known = self
+            .connection
+            .prepare_cached(
+                "INSERT INTO also_known (key, message)
+                 SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM messages WHERE id = ?2 AND conversation = ?3)
+                 ON CONFLICT DO NOTHING",
+            )?
+            .execute((key.0, message.to_bytes(), self.record.number));
+        known.map(drop).map_err(Failure::from)
     }
 
     fn clear_dead_letter_attention(&mut self) -> Result<(), Failure> {

@@ -271,7 +271,7 @@ impl Core {
         conversation.thread.thread = thread;
         conversation.status = Status::Resolved;
         conversation.version.0 += 1;
-        conversation.subject = None;
+        (conversation.subject, conversation.origin) = (None, None);
         (conversation.attention, conversation.snoozed_until, conversation.batch) = (None, None, None);
         (conversation.unanswered_from, conversation.answer_by, conversation.fetching) = (None, None, None);
         conversation.discarded.clear();
@@ -301,17 +301,9 @@ impl Core {
         for (position, doc) in found {
             let mut event: Event = parse(&doc)?;
             last = place(event.seq);
-            let ours = alone
-                || event
-                    .body
-                    .message()
-                    .is_some_and(|message| matches!(message.author, Author::Contact { id, .. } if id == erase.contact));
+            let Some(left) = event.body.without(erase.contact, alone) else { continue };
             let message = event.body.message().map(|message| message.id);
-            match (&mut event.body, message) {
-                (EventBody::ConversationUpdated { reason, .. }, _) if ours => *reason = None,
-                (body, Some(message_id)) if ours => *body = EventBody::MessageDeleted { message_id },
-                _ => continue,
-            }
+            event.body = left;
             self.connection
                 .prepare_cached("UPDATE events SET doc = ?2 WHERE position = ?1")?
                 .execute((position, json(&event)?))?;
@@ -409,6 +401,7 @@ fn drop_message(
             conversation.to_bytes(),
         ))?;
     }
+    connection.prepare_cached("DELETE FROM also_known WHERE message = ?1")?.execute([message])?;
     connection.prepare_cached("DELETE FROM parts WHERE message = ?1")?.execute([message])?;
     connection.prepare_cached("DELETE FROM messages WHERE id = ?1")?.execute([message])?;
     Ok(())

@@ -52,7 +52,12 @@ use self::{mark::Mark, reader::Reader, room::Space, writer::Writer};
 use crate::check::{LONGEST_CLAIM, flaw, name};
 
 const SCHEMA: &str = include_str!("schema.sql");
-const SCHEMA_VERSION: i64 = 5;
+const SCHEMA_VERSION: i64 = 6;
+/// What a file of the format before lacks.
+const FROM_5: &str = "CREATE TABLE also_known (key BLOB PRIMARY KEY, message BLOB NOT NULL) WITHOUT ROWID;
+    CREATE INDEX also_known_by_message ON also_known (message);
+    CREATE TABLE remembered (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    PRAGMA user_version = 6;";
 /// "FrDk": tells our files from other programs' databases.
 const APPLICATION_ID: i64 = 0x4672_446b;
 const DATABASE: &str = "frontdesk.db";
@@ -237,7 +242,7 @@ fn describe(folder: &Path, durability: Durability, store_id: String) -> StoreDes
 
 fn prepare(connection: &mut Connection, durability: Durability, path: &Path) -> Result<(), OpenError> {
     let broken = |error| OpenError::Database(path.to_owned(), error);
-    let tables = recognise(connection, path)?;
+    let (tables, version) = recognise(connection, path)?;
     let synchronous = match durability {
         Durability::Strict => "FULL",
         Durability::Relaxed => "NORMAL",
@@ -258,12 +263,18 @@ fn prepare(connection: &mut Connection, durability: Durability, path: &Path) -> 
             .map_err(broken)?;
         transaction.commit().map_err(broken)?;
     }
+    if tables > 0 && version == 5 {
+        let transaction = connection.transaction().map_err(broken)?;
+        transaction.execute_batch(FROM_5).map_err(broken)?;
+        transaction.commit().map_err(broken)?;
+    }
     plans::keep(connection, 128).map_err(broken)?;
     Ok(())
 }
 
-/// How many tables are there: none in a new file. One that is not ours, or of another form, is refused.
-fn recognise(connection: &Connection, path: &Path) -> Result<i64, OpenError> {
+/// How many tables are there, none in a new file, and of which format. One that is not ours, or of a form that is not known, is
+/// refused.
+fn recognise(connection: &Connection, path: &Path) -> Result<(i64, i64), OpenError> {
     let broken = |error| OpenError::Database(path.to_owned(), error);
     let pragma = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
     let application = pragma("application_id").map_err(broken)?;
@@ -276,10 +287,10 @@ fn recognise(connection: &Connection, path: &Path) -> Result<i64, OpenError> {
     if version > SCHEMA_VERSION {
         return Err(OpenError::Newer(path.to_owned(), version));
     }
-    if tables > 0 && version < SCHEMA_VERSION {
+    if tables > 0 && version < SCHEMA_VERSION - 1 {
         return Err(OpenError::Older(path.to_owned(), version));
     }
-    Ok(tables)
+    Ok((tables, version))
 }
 
 /// Work that waits for nothing is due by now; a time in the future is a clock that was wrong.
@@ -448,6 +459,21 @@ impl Store for SqliteStore {
 
     async fn message(&self, id: MessageId) -> Result<Option<(ConversationId, MessageRecord)>, StoreError> {
         self.reader.read(move |connection| log::message(connection, id)).await
+    }
+
+    async fn find(&self, thread: &ThreadKey, keys: &[DedupeKey]) -> Result<Found, StoreError> {
+        let (thread, keys) = (thread.clone(), keys.to_vec());
+        self.reader.read(move |connection| rows::find(connection, &thread, &keys)).await
+    }
+
+    async fn recall(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let name = name.to_owned();
+        self.reader.read(move |connection| rows::recall(connection, &name)).await
+    }
+
+    async fn remember(&self, name: &str, value: &str) -> Result<(), StoreError> {
+        let (name, value) = (name.to_owned(), value.to_owned());
+        self.writer.call(move |core| core.remember(&name, &value)).await
     }
 
     async fn parts(&self, id: MessageId) -> Result<Vec<Part>, StoreError> {

@@ -59,6 +59,28 @@ pub(super) fn has_files(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(found.optional()?.is_some())
 }
 
+/// The conversation of a thread, and the messages that are known under some keys.
+pub(super) fn find(connection: &Connection, thread: &ThreadKey, keys: &[DedupeKey]) -> rusqlite::Result<Found> {
+    let conversation = connection
+        .prepare_cached("SELECT id FROM conversations WHERE kind = ?1 AND account = ?2 AND thread = ?3")?
+        .query_row((thread.kind.as_str(), thread.account.as_str(), thread.thread.as_str()), |row| id_bytes(row, 0))
+        .optional()?
+        .map(ConversationId::from_bytes);
+    let mut known = connection.prepare_cached(
+        "SELECT message FROM dedupe WHERE key = ?1 UNION ALL SELECT message FROM also_known WHERE key = ?1 LIMIT 1",
+    )?;
+    let messages = keys
+        .iter()
+        .map(|key| Ok(known.query_row([key.0], |row| id_bytes(row, 0)).optional()?.map(MessageId::from_bytes)))
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Found { conversation, messages })
+}
+
+/// What is remembered under a name.
+pub(super) fn recall(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+    connection.prepare_cached("SELECT value FROM remembered WHERE name = ?1")?.query_row([name], |row| row.get(0)).optional()
+}
+
 /// What stands for a conversation in other tables.
 pub(super) fn number(connection: &Connection, id: ConversationId) -> rusqlite::Result<Option<i64>> {
     connection
@@ -71,9 +93,9 @@ pub(super) fn contact(connection: &Connection, id: ContactId) -> rusqlite::Resul
     connection.prepare_cached("SELECT doc FROM contacts WHERE id = ?1")?.query_row([id.to_bytes()], parsed).optional()
 }
 
-/// Who wrote an event's message, where a contact did, and how many bytes that takes in the file.
+/// Who said or did it, where a contact did, and how many bytes that takes in the file.
 pub(super) fn author(connection: &Connection, body: &EventBody) -> rusqlite::Result<Option<(Contact, usize)>> {
-    let Some(Message { author: Author::Contact { id, .. }, .. }) = body.message() else { return Ok(None) };
+    let Some(id) = body.contact() else { return Ok(None) };
     connection
         .prepare_cached("SELECT doc FROM contacts WHERE id = ?1")?
         .query_row([id.to_bytes()], |row| Ok((parsed(row)?, row.get_ref(0)?.as_str()?.len())))

@@ -85,6 +85,13 @@ CREATE TABLE dedupe (
 ) WITHOUT ROWID;
 CREATE INDEX dedupe_by_end ON dedupe (until) WHERE until IS NOT NULL;
 
+-- Further keys under which messages are found.
+CREATE TABLE also_known (key BLOB PRIMARY KEY, message BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX also_known_by_message ON also_known (message);
+
+-- What channels remember for their accounts.
+CREATE TABLE remembered (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
 CREATE TABLE contacts (id BLOB PRIMARY KEY, doc TEXT NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE dead_letters (id BLOB PRIMARY KEY, conversation INTEGER NOT NULL, doc TEXT NOT NULL) WITHOUT ROWID;

@@ -238,6 +238,15 @@ impl Core {
         Ok(applied)
     }
 
+    pub(super) fn remember(&mut self, name: &str, value: &str) -> Result<(), Failure> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO remembered (name, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
+            )?
+            .execute((name, value))?;
+        Ok(())
+    }
+
     pub(super) fn note_files(&mut self) -> Result<bool, Failure> {
         let changed = self
             .connection
@@ -360,6 +369,7 @@ fn new_conversation(inbound: &CommitInbound) -> Conversation {
         snoozed_until: None,
         version: Version(0),
         subject: new.subject.clone(),
+        origin: None,
         participants: Vec::new(),
         first_seq: Seq::first(),
         last_seq: Seq::ZERO,

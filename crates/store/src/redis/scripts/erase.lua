@@ -18,7 +18,7 @@ if alone and ask.begin then
     let_go(c.agent)
     let_go(l)
     if c.letters then letters = letters_of(s, function() return true end) end
-    c.letters, c.attention, c.snoozed, c.batch, c.asked, c.due, c.discarded, c.subject = nil
+    c.letters, c.attention, c.snoozed, c.batch, c.asked, c.due, c.discarded, c.subject, c.origin = nil
     c.fetch, c.fetching = nil, nil
     c.status, c.version, c.thread = RESOLVED, c.version + 1, ask.erased
 end
