@@ -61,6 +61,11 @@ const HISTORY_BYTES: usize = 256 * 1024;
 /// A longer pause than this is worth a line in the log.
 pub(crate) const LOUD_PAUSE: Duration = Duration::from_secs(60);
 
+/// An answer that takes longer than this is announced.
+const TYPING_AFTER: Duration = Duration::from_millis(250);
+/// Platforms show it for five seconds or more.
+const TYPING_AGAIN: Duration = Duration::from_secs(4);
+
 /// The lane's worker.
 pub(crate) struct AgentWork {
     options: AgentOptions,
@@ -94,8 +99,7 @@ struct Turn<'a> {
 
 /// What an event brings.
 struct Told<'t> {
-    message: &'t Message,
-    seq: Seq,
+    message: Option<(&'t Message, Seq)>,
     coalesced: Vec<(&'t Message, Seq)>,
     history: &'t [MessageRecord],
 }
@@ -114,12 +118,20 @@ impl AgentWork {
 impl Turn<'_> {
     async fn attempt(&self) -> Result<(), Lost> {
         let claim = self.claim;
-        if let EventBody::AttachmentUpdated { message_id, .. } = claim.event.body
-            && claim.conversation.owner == Owner::Agent
-        {
-            return self.tell_of_attachment(message_id).await;
+        if let EventBody::Unreadable { raw, .. } = &claim.event.body {
+            return self.read_again(raw).await;
         }
-        let asks = claim.event.body.message().is_some_and(|message| message.direction == Direction::Inbound);
+        let told = match &claim.event.body {
+            EventBody::AttachmentUpdated { message_id, .. } => Some(*message_id),
+            EventBody::MessageEdited { message, .. } if claim.event.body.is_by_contact() => Some(message.id),
+            EventBody::ReactionAdded(reaction) | EventBody::ReactionRemoved(reaction) => reaction.message_id,
+            _ => None,
+        };
+        if let Some(message) = told.filter(|_| claim.conversation.owner == Owner::Agent) {
+            return self.tell_of(message).await;
+        }
+        let asks = claim.event.body.waits_for_answer()
+            || claim.event.body.message().is_some_and(|message| message.direction == Direction::Inbound);
         if !asks || claim.conversation.owner == Owner::Desk {
             return self.lease.settle(Vec::new(), Vec::new(), Then::Advance).await.map(drop);
         }
@@ -138,6 +150,11 @@ impl Turn<'_> {
                 return Ok(());
             }
         };
+        let now = self.shared.clock.now();
+        if let Some(until) = together.all_messages().filter_map(|message| message.settles_after(now)).max() {
+            self.lease.release(until, None, claim.progress).await;
+            return Ok(());
+        }
         if let Some((message, until)) = self.young_with_attachments(&together) {
             return self.wait_for_attachments(message, until).await;
         }
@@ -152,10 +169,59 @@ impl Turn<'_> {
         self.lease.check().await?;
         trial::point("asking");
         let asked = Instant::now();
-        let verdict = self.post(&together, &history, progress.attempts).await;
+        let verdict = self.while_typing(self.post(&together, &history, progress.attempts)).await;
         trial::point("answered");
         measure::agent_attempt(verdict.name(), asked.elapsed());
         self.conclude(&together, progress, verdict).await
+    }
+
+    /// Shows the other side that an answer is being made, as long as it is, where the channel can.
+    async fn while_typing<T>(&self, asking: impl Future<Output = T>) -> T {
+        let thread = &self.claim.conversation.thread;
+        let channel = self.shared.channel_of(thread).filter(|channel| channel.connected.adapter.capabilities().typing);
+        let Some(channel) = channel else { return asking.await };
+        let typing = async {
+            self.shared.clock.sleep(TYPING_AFTER).await;
+            loop {
+                channel.connected.adapter.typing(&thread.thread).await;
+                self.shared.clock.sleep(TYPING_AGAIN).await;
+            }
+        };
+        tokio::pin!(asking);
+        tokio::select! {
+            biased;
+            answer = &mut asking => answer,
+            () = typing => asking.await,
+        }
+    }
+
+    /// An input that could not be read when it came is handed to the channel again.
+    async fn read_again(&self, raw: &str) -> Result<(), Lost> {
+        let conversation = &self.claim.conversation;
+        let read = match self.shared.channel_of(&conversation.thread) {
+            Some(channel) => {
+                let inbox = self.shared.inbox(&channel.connected);
+                channel.connected.adapter.replay(raw, inbox).await.map_err(|error| error.to_string())
+            }
+            None => Err("the channel that it came on is not configured".into()),
+        };
+        let effects = match read {
+            Ok(()) => Vec::new(),
+            Err(reason) => {
+                let dead = DeadWork {
+                    ids: &self.shared.ids,
+                    now: self.shared.clock.now(),
+                    conversation,
+                    lane: Lane::Agent,
+                    event: &self.claim.event,
+                    batch_from: None,
+                    reason: format!("what came could not be read: {reason}"),
+                    attempts: self.claim.progress.attempts.saturating_add(1),
+                };
+                dead.effects()
+            }
+        };
+        self.lease.settle(Vec::new(), effects, Then::Advance).await.map(drop)
     }
 
     /// A message whose attachments are still on their way, and until when that is waited for.
@@ -173,8 +239,9 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// An attachment came, or failed, after its message had been shown without it. A model that remembers nothing has no use for that.
-    async fn tell_of_attachment(&self, message: MessageId) -> Result<(), Lost> {
+    /// Something became of a message after it had been shown: an attachment came, or failed; it was changed; somebody reacted to it. A
+    /// model that remembers nothing has no use for that.
+    async fn tell_of(&self, message: MessageId) -> Result<(), Lost> {
         let found = match &self.work.endpoint {
             Endpoint::OpenAi(_) => Ok(None),
             Endpoint::Frontdesk(client) => {
@@ -195,7 +262,7 @@ impl Turn<'_> {
         let progress = Progress { attempts: claim.progress.attempts.saturating_add(1), ..claim.progress };
         self.lease.check().await?;
         let asked = Instant::now();
-        let said = Told { message: &record.message, seq: record.seq, coalesced: Vec::new(), history: &[] };
+        let said = Told { message: Some((&record.message, record.seq)), coalesced: Vec::new(), history: &[] };
         let verdict = match self.body(&together, said, progress.attempts) {
             Some(body) => client.post(claim.event.id, self.shared.clock.now(), body).await,
             None => Verdict::Unreachable("the event cannot be written".into()),
@@ -236,22 +303,24 @@ impl Turn<'_> {
         let now = self.shared.clock.now();
         match &self.work.endpoint {
             Endpoint::Frontdesk(client) => {
-                match self.said(together, history).and_then(|said| self.body(together, said, attempt)) {
+                match self.body(together, self.said(together, history), attempt) {
                     Some(body) => client.post(together.last().id, now, body).await,
                     None => Verdict::Unreachable("the event cannot be written".into()),
                 }
             }
             Endpoint::OpenAi(model) => {
-                let messages: Vec<_> = together.all_messages().collect();
+                let messages = together.as_messages();
+                let messages: Vec<&Message> = messages.iter().map(AsRef::as_ref).collect();
                 let question = Question { conversation: &self.claim.conversation, history, messages: &messages };
                 model.ask(question, now).await
             }
         }
     }
 
-    fn said<'t>(&self, together: &'t Together, history: &'t [MessageRecord]) -> Option<Told<'t>> {
-        let (message, coalesced) = together.messages()?;
-        Some(Told { message, seq: together.last().seq, coalesced: coalesced.collect(), history })
+    fn said<'t>(&self, together: &'t Together, history: &'t [MessageRecord]) -> Told<'t> {
+        let (message, coalesced) = together.messages();
+        let message = message.map(|message| (message, together.last().seq));
+        Told { message, coalesced: coalesced.collect(), history }
     }
 
     fn body(&self, together: &Together, said: Told<'_>, attempt: u32) -> Option<Vec<u8>> {
@@ -269,8 +338,11 @@ impl Turn<'_> {
                 seq: event.seq,
                 conversation: crate::ConversationView::from(conversation).at(together.version),
                 contact: self.claim.contact.as_ref().map(Into::into),
-                message: AgentEventData::message_view(said.message, said.seq).linked(&links),
+                message: said.message.map(|(message, seq)| AgentEventData::message_view(message, seq).linked(&links)),
                 attachment: crate::wire::FetchedView::of(&event.body),
+                before: crate::wire::BeforeView::of(&event.body),
+                reaction: crate::wire::ReactionView::of(&event.body),
+                button: crate::wire::PressView::of(&event.body),
                 history: said.history.iter().map(|record| crate::MessageView::from(record).linked(&links)).collect(),
                 coalesced: said
                     .coalesced

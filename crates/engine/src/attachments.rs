@@ -12,12 +12,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use frontdesk_attachments::{
-    FetchError, FetchLimits, Fetcher, Files, FilesError, Incoming, OpenFile, Upload, plain_name,
+    Exempt, FetchError, FetchLimits, Fetcher, Files, FilesError, Incoming, OpenFile, Upload, plain_name,
 };
 use frontdesk_model::{
     Append, Applied, Attachment, AttachmentId, AttachmentState, ChannelName, ContactId, ContentHash, Conversation,
     ConversationFilter, ConversationId, Direction, Effect, Event, EventBody, EventId, FetchOutcome, Flaw, FlawKind,
-    Guard, Lane, Link, Message, MessageId, MessageRecord, Owner, PageRequest, RemoteFile, Seq, StoreError, Stored,
+    FileAt, Guard, Lane, Link, Located, LocateError, Message, MessageId, MessageRecord, Owner, PageRequest, RemoteFile, Seq, StoreError, Stored,
     Take, Timestamp, Waiting, Wake,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -25,8 +25,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::{
     desk::{Desk, DeskError, Readiness},
     keeper,
-    reply::{Reply, ReplyAttachment},
-    runtime::Shared,
+    occurrence,
+    reply::{Change, Reply, ReplyAttachment},
+    runtime::{ChannelState, Shared},
 };
 
 /// The agent's event waits so long for what its message brings.
@@ -62,12 +63,39 @@ impl Default for Hands {
 
 /// What a message brings as it is committed: everything is still to be fetched.
 pub(crate) fn arriving(message: MessageId, files: Vec<RemoteFile>) -> Vec<Attachment> {
-    let pending = |(place, file): (u8, RemoteFile)| {
-        let name = plain_name(file.name.as_deref().or_else(|| last_segment(&file.url)), None);
-        let id = AttachmentId::of_message(message, place);
-        Attachment { id, name, state: AttachmentState::Pending { url: file.url, tries: 0 } }
+    (0..u8::MAX)
+        .zip(files.into_iter().take(Attachment::MAX_OF_A_MESSAGE))
+        .map(|(place, file)| pending(message, place, file))
+        .collect()
+}
+
+fn pending(message: MessageId, place: u8, file: RemoteFile) -> Attachment {
+    let name = name_of(&file);
+    let id = AttachmentId::of_message(message, place);
+    Attachment { id, name, state: AttachmentState::Pending { at: file.at, tries: 0 } }
+}
+
+fn name_of(file: &RemoteFile) -> String {
+    let by_address = match &file.at {
+        FileAt::Url(url) => last_segment(url),
+        FileAt::Handle(_) => None,
     };
-    (0..u8::MAX).zip(files.into_iter().take(Attachment::MAX_OF_A_MESSAGE)).map(pending).collect()
+    plain_name(file.name.as_deref().or(by_address), None)
+}
+
+/// What comes to a message that has some already. `None`: it has no room for all of that.
+pub(crate) fn further(message: MessageId, has: &[Attachment], files: Vec<RemoteFile>) -> Option<Vec<Attachment>> {
+    let first = u8::try_from(has.len()).ok()?;
+    let more: Vec<Attachment> =
+        (first..u8::MAX).zip(files).map(|(place, file)| pending(message, place, file)).collect();
+    (has.len() + more.len() <= Attachment::MAX_OF_A_MESSAGE).then_some(more)
+}
+
+/// Those of them that a changed message did not have before, by their names, as far as there is room.
+pub(crate) fn further_new(message: MessageId, has: &[Attachment], files: &[RemoteFile]) -> Vec<Attachment> {
+    let is_new = |file: &&RemoteFile| !has.iter().any(|known| known.name == name_of(file));
+    let room = Attachment::MAX_OF_A_MESSAGE.saturating_sub(has.len());
+    further(message, has, files.iter().filter(is_new).take(room).cloned().collect()).unwrap_or_default()
 }
 
 /// What an address calls its file.
@@ -175,14 +203,17 @@ impl Turn {
     /// every few seconds. `false`: somebody else has the conversation by now, be it because there is more to be fetched.
     async fn fetch_all(&mut self, orders: &mut [Order]) -> Result<bool, StoreError> {
         let places = Arc::new(Semaphore::new(AT_ONCE));
+        let conversation = self.shared.store.conversation(self.id).await?;
+        let channel = conversation.and_then(|conversation| self.shared.channel_of(&conversation.thread));
         let mut fetching = tokio::task::JoinSet::new();
         for (nth, order) in orders.iter().enumerate() {
             for (place, attachment) in order.known.attachments.iter().enumerate().filter(|(_, of)| of.is_pending()) {
                 let (shared, attachment, places) = (Arc::clone(&self.shared), attachment.clone(), Arc::clone(&places));
                 let direction = order.known.direction;
+                let channel = channel.clone();
                 fetching.spawn(async move {
                     let _place = places.acquire().await;
-                    (nth, place, fetch_one(&shared, attachment, direction).await)
+                    (nth, place, fetch_one(&shared, channel.as_deref(), attachment, direction).await)
                 });
             }
         }
@@ -331,12 +362,16 @@ pub(crate) async fn wake_if_here(shared: &Shared, message: MessageId, lane: Lane
     }
 }
 
-/// What the attachments of a reply are that it names by their ids.
+/// What a reply names by ids: attachments, and messages that it changes.
 #[derive(Debug, Default)]
-pub(crate) struct Here(BTreeMap<AttachmentId, (String, Stored)>);
+pub(crate) struct Here {
+    attachments: BTreeMap<AttachmentId, (String, Stored)>,
+    /// The messages that it changes.
+    said: BTreeMap<MessageId, (Event, Message)>,
+}
 
 /// For effects that no reply brings.
-pub(crate) static NOTHING_HERE: Here = Here(BTreeMap::new());
+pub(crate) static NOTHING_HERE: Here = Here { attachments: BTreeMap::new(), said: BTreeMap::new() };
 
 impl Here {
     /// Looks for them: what was handed in, and what messages of the same conversation brought.
@@ -367,7 +402,43 @@ impl Here {
             })?;
             here.insert(id, found);
         }
-        Ok(Self(here))
+        Ok(Self { attachments: here, said: Self::changed(shared, conversation, reply).await? })
+    }
+
+    /// The messages of ours that the reply edits or deletes.
+    async fn changed(
+        shared: &Shared,
+        conversation: ConversationId,
+        reply: &Reply,
+    ) -> Result<BTreeMap<MessageId, (Event, Message)>, DeskError> {
+        let mut said = BTreeMap::new();
+        for (id, change) in reply.changed() {
+            let found = occurrence::event_of(shared.store.as_ref(), conversation, id).await?;
+            let is_ours = |message: &Message| message.direction == Direction::Outbound && !message.private;
+            let found = found.filter(|(_, message)| is_ours(message)).ok_or_else(|| {
+                DeskError::Invalid(format!("actions: {id} is no message that was sent in this conversation"))
+            })?;
+            let thread = shared.store.conversation(conversation).await?.map(|conversation| conversation.thread);
+            let channel = thread.and_then(|thread| shared.channel_of(&thread));
+            let capabilities = channel.map(|channel| channel.connected.adapter.capabilities().clone());
+            let cannot = match change {
+                Change::Edit => capabilities.as_ref().is_some_and(|can| !can.edit).then_some("changed"),
+                Change::Delete => capabilities.as_ref().is_some_and(|can| !can.delete).then_some("taken back"),
+            };
+            if let Some(cannot) = cannot {
+                let mend = "say it in a new message";
+                return Err(DeskError::Invalid(format!(
+                    "actions: what was sent on this channel cannot be {cannot}; {mend}"
+                )));
+            }
+            said.insert(id, found);
+        }
+        Ok(said)
+    }
+
+    /// A message that the reply changes.
+    pub(crate) fn said(&self, id: MessageId) -> Option<(&Event, &Message)> {
+        self.said.get(&id).map(|(event, message)| (event, message))
     }
 
     /// The attachments of a new message.
@@ -377,7 +448,7 @@ impl Here {
             let id = AttachmentId::of_message(message, place);
             match of {
                 ReplyAttachment::Here(named) => {
-                    let found = self.0.get(named).cloned();
+                    let found = self.attachments.get(named).cloned();
                     attachments.extend(found.map(|(name, stored)| Attachment {
                         id,
                         name,
@@ -394,7 +465,7 @@ impl Here {
 
     /// Before messages are stored that have some of these, their bytes are kept for them.
     pub(crate) async fn refer(&self, shared: &Shared, effects: &[Effect]) -> Result<(), DeskError> {
-        let Some(files) = shared.files().filter(|_| !self.0.is_empty()) else { return Ok(()) };
+        let Some(files) = shared.files().filter(|_| !self.attachments.is_empty()) else { return Ok(()) };
         let messages = effects.iter().filter_map(|effect| match effect {
             Effect::Append { body, .. } => body.message(),
             _ => None,
@@ -427,8 +498,13 @@ impl Shared {
     }
 }
 
-async fn fetch_one(shared: &Shared, attachment: Attachment, direction: Direction) -> Attachment {
-    let AttachmentState::Pending { url, tries } = &attachment.state else { return attachment };
+async fn fetch_one(
+    shared: &Shared,
+    channel: Option<&ChannelState>,
+    attachment: Attachment,
+    direction: Direction,
+) -> Attachment {
+    let AttachmentState::Pending { at, tries } = &attachment.state else { return attachment };
     let (tries, id) = (tries.saturating_add(1), attachment.id);
     let fetched = match shared.files() {
         None => Err(FetchError::Refused("this daemon keeps no attachments".into())),
@@ -438,8 +514,14 @@ async fn fetch_one(shared: &Shared, attachment: Attachment, direction: Direction
             if direction == Direction::Outbound {
                 exempt.extend(live.options.exempt_for_replies.iter().cloned());
             }
-            let fetcher = Fetcher { exempt, limits: FetchLimits::default() };
-            fetch_into(shared, &files, &fetcher, url, id, &attachment.name).await
+            match locate(channel, at).await {
+                Ok(located) => {
+                    exempt.extend(located.trusted_host());
+                    let fetcher = Fetcher { exempt, limits: FetchLimits::default() };
+                    fetch_into(shared, &files, &fetcher, &located.url, id, &attachment.name).await
+                }
+                Err(error) => Err(error),
+            }
         }
     };
     let (name, state) = match fetched {
@@ -447,14 +529,41 @@ async fn fetch_one(shared: &Shared, attachment: Attachment, direction: Direction
         Err(FetchError::Refused(reason)) => (attachment.name, AttachmentState::Failed { reason }),
         // A full disk is mended by somebody some time: such a try does not count.
         Err(FetchError::NoRoom(_)) => {
-            (attachment.name, AttachmentState::Pending { url: url.clone(), tries: tries.saturating_sub(1).max(1) })
+            (attachment.name, AttachmentState::Pending { at: at.clone(), tries: tries.saturating_sub(1).max(1) })
         }
         Err(FetchError::Trouble(_)) if tries < TRIES => {
-            (attachment.name, AttachmentState::Pending { url: url.clone(), tries })
+            (attachment.name, AttachmentState::Pending { at: at.clone(), tries })
         }
         Err(FetchError::Trouble(reason)) => (attachment.name, AttachmentState::Failed { reason }),
     };
     Attachment { id, name, state }
+}
+
+/// Where a file is fetched from, and whether its host is the operator's own choice.
+struct Where {
+    url: String,
+    trusted: bool,
+}
+
+impl Where {
+    fn trusted_host(&self) -> Option<Exempt> {
+        self.trusted.then(|| url::Url::parse(&self.url).ok().and_then(|url| Exempt::of(&url))).flatten()
+    }
+}
+
+async fn locate(channel: Option<&ChannelState>, at: &FileAt) -> Result<Where, FetchError> {
+    let handle = match at {
+        FileAt::Url(url) => return Ok(Where { url: url.clone(), trusted: false }),
+        FileAt::Handle(handle) => handle,
+    };
+    let Some(channel) = channel else {
+        return Err(FetchError::Trouble("the channel that it came on is not configured".into()));
+    };
+    match channel.connected.adapter.locate(handle).await {
+        Ok(Located { url, trusted }) => Ok(Where { url, trusted }),
+        Err(LocateError::Gone(reason)) => Err(FetchError::Refused(reason)),
+        Err(LocateError::Later(reason)) => Err(FetchError::Trouble(reason)),
+    }
 }
 
 async fn fetch_into(

@@ -26,11 +26,14 @@ use std::{
 };
 
 use frontdesk_model::{
-    Claim, DeliveryStatus, Dispatch, Effect, FrozenPart, Guard, Lane, Link, Message, MessageId, Outcome, Outgoing,
-    Part, PartState, Progress, Resend, Scope, Spent, Then, Timestamp, Waiting,
+    Button, Claim, Content, DeliveryStatus, Direction, Dispatch, Effect, EventBody, ExternalId, FrozenPart, Guard, Lane, Link, Message, MessageId,
+    Outcome, Outgoing, Part, PartState, Progress, Resend, Scope, Spent, Then, Timestamp, UniqueWithin, Waiting,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+mod revision;
+
+use self::revision::Revision;
 use crate::{
     attachments,
     health::{Admit, Backoff, Blow, Errand, Health, ProbeGuard, Turned},
@@ -185,8 +188,13 @@ enum Frozen {
 
 impl Turn<'_> {
     async fn deliver(&self, claim: &Claim, lease: &Lease) -> Result<(), Lost> {
-        let Some(message) = claim.event.body.message() else {
-            return lease.settle(Vec::new(), Vec::new(), Then::Advance).await.map(drop);
+        let message = match &claim.event.body {
+            EventBody::MessageCreated { message } => message,
+            EventBody::MessageEdited { message, .. } => return self.revise(claim, lease, Revision::Edit(message)).await,
+            EventBody::MessageWithdrawn { message_id, .. } => {
+                return self.revise(claim, lease, Revision::Withdraw(*message_id)).await;
+            }
+            _ => return lease.settle(Vec::new(), Vec::new(), Then::Advance).await.map(drop),
         };
         let Some(channel) = self.shared.channel_of(&claim.conversation.thread) else {
             tracing::warn!(message_id = %message.id, "the channel of a queued message is not configured; the message waits");
@@ -271,20 +279,33 @@ impl Turn<'_> {
         };
         let reply_to_external = match message.reply_to {
             // Only what was said here: another conversation's ids are none of this customer's business.
-            Some(id) => store
-                .message(id)
-                .await?
-                .filter(|(conversation, _)| *conversation == claim.conversation.id)
-                .and_then(|(_, record)| record.message.external_id),
+            Some(id) => self.called(claim, id).await?,
             None => None,
         };
+        let has_buttons = self.shared.channel_of(&claim.conversation.thread);
+        let has_buttons = has_buttons.is_some_and(|channel| channel.connected.adapter.capabilities().buttons);
         Ok(Outgoing {
-            message: message.clone(),
+            message: if has_buttons { message.clone() } else { with_choices(message) },
             conversation: claim.conversation.id,
             thread: claim.conversation.thread.thread.clone(),
             to,
             reply_to_external,
         })
+    }
+
+    /// What the platform calls a message of this conversation: another one's ids are none of this customer's business.
+    async fn called(&self, claim: &Claim, id: MessageId) -> Result<Option<ExternalId>, frontdesk_model::StoreError> {
+        let store = &self.shared.store;
+        let found = store.message(id).await?.filter(|(conversation, _)| *conversation == claim.conversation.id);
+        let Some((_, record)) = found else { return Ok(None) };
+        if record.message.direction == Direction::Inbound {
+            return Ok(record.message.external_id);
+        }
+        let parts = store.parts(id).await?;
+        Ok(parts.into_iter().find_map(|part| match part.state {
+            PartState::Sent { external_id: Some(id) } => ExternalId::new(id).ok(),
+            _ => None,
+        }))
     }
 
     async fn take_part(&self, journey: &mut Journey<'_>, index: usize) -> Result<Next, Lost> {
@@ -437,8 +458,8 @@ impl Turn<'_> {
                 self.turned(journey.channel, turned, &reason).await;
                 match journey.channel.connected.adapter.capabilities().resend {
                     Resend::MayDouble => self.mark(journey, index, PartState::Uncertain, Some(reason)).await,
-                    // It stays as intended: sent again under the same key.
-                    Resend::SameKey => {
+                    // It stays as intended: sent again, where the far end knows it under the same key, or the operator wants it.
+                    Resend::SameKey | Resend::Wanted => {
                         let at_last = PartState::Uncertain;
                         self.again(journey, index, Later { after: None, scope: Scope::Message, reason, at_last }).await
                     }
@@ -490,6 +511,24 @@ impl Turn<'_> {
     /// Another try later, or the end of all tries, where the part ends as `at_last`.
     async fn again(&self, journey: &mut Journey<'_>, index: usize, later: Later) -> Result<Next, Lost> {
         let Later { after, scope, reason, at_last } = later;
+        match self.another_try(journey, after, scope) {
+            Some((wait, progress)) => {
+                tracing::debug!(message_id = %journey.message.id, attempt = progress.attempts, "a send will be repeated");
+                self.park(journey.claim, journey.lease, wait, progress).await;
+                Ok(Next::Ended)
+            }
+            _ if at_last == PartState::Uncertain => self.mark(journey, index, at_last, Some(reason)).await,
+            _ => self.refused(journey, index, reason).await.map(|()| Next::Ended),
+        }
+    }
+
+    /// When what failed is tried again, if it is.
+    fn another_try(
+        &self,
+        journey: &Journey<'_>,
+        after: Option<Duration>,
+        scope: Scope,
+    ) -> Option<(Duration, Progress)> {
         let now = self.shared.clock.now();
         let before = journey.claim.progress;
         let first = before.first_failed_at.unwrap_or(now);
@@ -505,22 +544,8 @@ impl Turn<'_> {
             first_failed_at: Some(first),
             last_failed_at: Some(now),
         };
-        let rung = next_rung(now.since(first));
-        match rung {
-            Some(wait) if progress.counted < TRIES_BESIDE_OTHERS => {
-                tracing::debug!(message_id = %journey.message.id, attempt = progress.attempts, "a send will be repeated");
-                self.park(
-                    journey.claim,
-                    journey.lease,
-                    after.unwrap_or(wait).max(Duration::from_millis(500)),
-                    progress,
-                )
-                .await;
-                Ok(Next::Ended)
-            }
-            _ if at_last == PartState::Uncertain => self.mark(journey, index, at_last, Some(reason)).await,
-            _ => self.refused(journey, index, reason).await.map(|()| Next::Ended),
-        }
+        let wait = next_rung(now.since(first)).filter(|_| progress.counted < TRIES_BESIDE_OTHERS)?;
+        Some((after.unwrap_or(wait).max(Duration::from_millis(500)), progress))
     }
 
     /// Every part has come to its end: so has the message.
@@ -539,6 +564,9 @@ impl Turn<'_> {
                 state: part.state.clone(),
             })
             .collect();
+        if journey.channel.connected.adapter.capabilities().refers {
+            effects.extend(self.known_as(journey));
+        }
         let parts = journey.parts.len();
         let error = journey.reason.clone().filter(|_| status != DeliveryStatus::Sent);
         effects.extend(delivered(&self.shared.ids, now, &claim.conversation, message, status, parts, error.clone()));
@@ -562,6 +590,18 @@ impl Turn<'_> {
         Ok(())
     }
 
+    /// What the platform calls the parts that it has.
+    fn known_as(&self, journey: &Journey<'_>) -> Vec<Effect> {
+        let thread = &journey.claim.conversation.thread;
+        let name = |part: &Part| match &part.state {
+            PartState::Sent { external_id: Some(id) } => ExternalId::new(id.clone()).ok(),
+            _ => None,
+        };
+        let key = |id: ExternalId| self.shared.keys.dedupe(thread, &id, UniqueWithin::Account);
+        let known = journey.parts.iter().filter_map(name).map(key);
+        known.map(|key| Effect::Know { key, message: journey.message.id }).collect()
+    }
+
     async fn park(&self, claim: &Claim, lease: &Lease, wait: Duration, progress: Progress) {
         let thread = &claim.conversation.thread;
         let waiting = Waiting::Channel { kind: thread.kind.clone(), account: thread.account.clone() };
@@ -582,6 +622,23 @@ impl Turn<'_> {
             }
         }
     }
+}
+
+/// The message with its buttons as a numbered list below it, for channels that have none.
+fn with_choices(message: &Message) -> Message {
+    let mut message = message.clone();
+    let buttons = std::mem::take(&mut message.buttons);
+    if buttons.is_empty() {
+        return message;
+    }
+    let list: Vec<String> =
+        buttons.iter().zip(1..).map(|(Button { label, .. }, number)| format!("{number}. {label}")).collect();
+    let below = |source: &str| [source.trim_end(), &list.join("\n")].join("\n\n").trim_start().to_owned();
+    message.content = match &message.content {
+        Content::Text(source) => Content::Text(below(source)),
+        Content::Markdown(source) => Content::Markdown(below(source)),
+    };
+    message
 }
 
 /// The wait to the next rung of the ladder, `since` the first failure; `None` beyond its end.

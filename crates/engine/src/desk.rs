@@ -306,7 +306,11 @@ impl Desk {
         let said = |(message, status): (&Message, Option<DeliveryStatus>)| {
             // A note never gets to the channel.
             let shown = channel.as_ref().filter(|_| status.is_some());
-            let lost = shown.map(|channel| channel.connected.adapter.degraded(&message.content)).unwrap_or_default();
+            let mut lost = shown.map(|channel| channel.connected.adapter.degraded(&message.content)).unwrap_or_default();
+            let has_buttons = shown.is_none_or(|channel| channel.connected.adapter.capabilities().buttons);
+            if !has_buttons && !message.buttons.is_empty() {
+                lost.push("buttons");
+            }
             RepliedMessage { id: message.id, status, degraded: lost.into_iter().map(str::to_owned).collect() }
         };
         let messages: Vec<RepliedMessage> = rules::said_in(&effects).map(said).collect();

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use frontdesk_model::{
     Accepted, AccountId, ChannelName, CommitInbound, Committed, Direction, Effect, Envelope, Inbox, InboxError,
-    KindName, Lane, Owner, Seen, StoreError, ThreadKey,
+    KindName, Lane, MessageId, Occurrence, Owner, Seen, StoreError,
 };
 
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     lane::Offer,
     measure,
     rules::Arrival,
+    options::ConnectedChannel,
     runtime::Shared,
     trial::{self, Broken},
 };
@@ -21,6 +22,7 @@ use crate::{
 const COME_AGAIN: Duration = Duration::from_secs(5);
 
 /// One channel's way in.
+#[derive(Clone)]
 pub(crate) struct ChannelInbox {
     pub(crate) shared: Arc<Shared>,
     pub(crate) channel: ChannelName,
@@ -28,16 +30,73 @@ pub(crate) struct ChannelInbox {
     pub(crate) account: AccountId,
 }
 
+impl Shared {
+    /// Where a channel hands in its messages.
+    pub(crate) fn inbox(self: &Arc<Self>, connected: &ConnectedChannel) -> Arc<dyn Inbox> {
+        Arc::new(ChannelInbox {
+            shared: Arc::clone(self),
+            channel: connected.name.clone(),
+            kind: connected.kind.clone(),
+            account: connected.account.clone(),
+        })
+    }
+}
+
 #[async_trait]
 impl Inbox for ChannelInbox {
     async fn accept(&self, envelope: Envelope) -> Result<Accepted, InboxError> {
+        self.accept_message(envelope).await
+    }
+
+    async fn note(&self, occurrence: Occurrence) -> Result<(), InboxError> {
+        // In a task of its own: a sender that hangs up before the answer leaves nothing half known.
+        let (inbox, occurrence) = (self.clone(), occurrence);
+        match tokio::spawn(async move { inbox.take(occurrence).await }).await {
+            Ok(taken) => taken,
+            Err(_) => Err(unavailable("the daemon is stopping")),
+        }
+    }
+
+    async fn recall(&self, name: &str) -> Result<Option<String>, InboxError> {
+        self.shared.store.recall(&self.remembered(name)).await.map_err(|error| self.refused(&error))
+    }
+
+    async fn remember(&self, name: &str, value: &str) -> Result<(), InboxError> {
+        self.shared.store.remember(&self.remembered(name), value).await.map_err(|error| self.refused(&error))
+    }
+}
+
+impl ChannelInbox {
+    fn remembered(&self, name: &str) -> String {
+        format!("{}/{}/{name}", self.kind, self.account)
+    }
+
+    /// The message that this one answers, if it is kept here.
+    async fn answered(&self, envelope: &Envelope) -> Result<Option<MessageId>, InboxError> {
+        let Some(answered) = &envelope.reply_to else { return Ok(None) };
+        let thread = self.thread(&envelope.thread);
+        let key = self.shared.keys.dedupe(&thread, answered, envelope.unique_within);
+        let found = self.shared.store.find(&thread, &[key]).await.map_err(|error| self.refused(&error))?;
+        Ok(found.messages.first().copied().flatten())
+    }
+
+    pub(crate) async fn accept_message(&self, envelope: Envelope) -> Result<Accepted, InboxError> {
         let shared = &self.shared;
         if shared.is_draining() {
             return Err(unavailable("the daemon is stopping"));
         }
+        if let Some(found) = self.join_album(&envelope).await? {
+            let before = found.messages.first().copied().flatten();
+            let message = before.or(found.messages.get(1).copied().flatten());
+            if let Some((conversation, message)) = found.conversation.zip(message) {
+                let seen = if before.is_some() { Seen::Before } else { Seen::New };
+                return Ok(Accepted { conversation, message, seen });
+            }
+        }
+        let answers = self.answered(&envelope).await?;
         let live = shared.live();
-        let thread =
-            ThreadKey { kind: self.kind.clone(), account: self.account.clone(), thread: envelope.thread.clone() };
+        let thread = self.thread(&envelope.thread);
+        let settles = envelope.album.is_some();
         let fallback = live.options.agent.as_ref().and_then(|agent| agent.fallback);
         let arrival = Arrival {
             ids: &shared.ids,
@@ -48,9 +107,9 @@ impl Inbox for ChannelInbox {
             first_owner: if live.options.agent.is_some() { Owner::Agent } else { Owner::Desk },
             answer_within: fallback,
         };
-        let (mut commit, accepted) = arrival.of(envelope);
-        // The agent's lane is claimed in the same step, if somebody is free to post the event.
-        let offer = live.agent.as_ref().and_then(|agent| agent.offer(shared));
+        let (mut commit, accepted) = arrival.of(envelope, answers);
+        // The agent's lane is claimed in the same step, if somebody is free to post the event, and it is whole.
+        let offer = live.agent.as_ref().filter(|_| !settles).and_then(|agent| agent.offer(shared));
         commit.claim = offer.as_ref().map(|_| Offer::<AgentWork>::wanted());
         if trial::is_broken(Broken::AckBeforeCommit) {
             let (shared, channel) = (Arc::clone(shared), self.channel.clone());
@@ -68,12 +127,7 @@ impl Inbox for ChannelInbox {
                 Ok(Accepted { conversation, message, seen: Seen::Before })
             }
             Ok(Err(error)) => {
-                shared.note_store_error(&error);
-                Err(unavailable(match error {
-                    StoreError::Full(_) => "the store is full",
-                    StoreError::Unavailable(_) => "the store is unavailable",
-                    StoreError::Refused(_) => "the store refused the message",
-                }))
+                Err(self.refused(&error))
             }
             Err(_) => Err(unavailable("the daemon is stopping")),
         }
@@ -119,6 +173,14 @@ async fn take_in(
     committed
 }
 
-fn unavailable(reason: &str) -> InboxError {
+pub(crate) fn refusal(error: &StoreError) -> InboxError {
+    unavailable(match error {
+        StoreError::Full(_) => "the store is full",
+        StoreError::Unavailable(_) => "the store is unavailable",
+        StoreError::Refused(_) => "the store refused the message",
+    })
+}
+
+pub(crate) fn unavailable(reason: &str) -> InboxError {
     InboxError::Unavailable { retry_after: COME_AGAIN, reason: reason.to_owned() }
 }

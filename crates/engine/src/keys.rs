@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use frontdesk_model::{
-    AttachmentId, ContactId, ConversationId, DaemonId, DeadLetterId, DedupeKey, EventId, ExternalId, Identity,
+    AccountId, AttachmentId, ContactId, ConversationId, DaemonId, DeadLetterId, DedupeKey, EventId, ExternalId, Identity, KindName,
     MasterKey, MessageId, OperationId, Partition, Secret, ThreadKey, Timestamp, Trust, UniqueWithin,
 };
 use hmac::{Hmac, Mac};
@@ -76,6 +76,31 @@ impl Keys {
                 id.as_str().as_bytes(),
             ],
         ))
+    }
+
+    /// Under which the message is found that an album's first item made.
+    pub(crate) fn album(&self, thread: &ThreadKey, album: &str) -> DedupeKey {
+        DedupeKey(self.short_hash(
+            "album",
+            &[
+                thread.kind.as_str().as_bytes(),
+                thread.account.as_str().as_bytes(),
+                thread.thread.as_str().as_bytes(),
+                album.as_bytes(),
+            ],
+        ))
+    }
+
+    /// Names something that happened, so that it has its effects once.
+    pub(crate) fn occurrence(&self, thread: &ThreadKey, id: &ExternalId) -> [u8; 32] {
+        let account = [thread.kind.as_str().as_bytes(), thread.account.as_str().as_bytes()];
+        self.hash("occurrence", &[account[0], account[1], id.as_str().as_bytes()])
+    }
+
+    /// The thread of an input that could not be read.
+    pub(crate) fn unreadable(&self, kind: &KindName, account: &AccountId, id: &ExternalId) -> String {
+        let pieces = [kind.as_str().as_bytes(), account.as_str().as_bytes(), id.as_str().as_bytes()];
+        format!("unreadable:{}", URL_SAFE_NO_PAD.encode(self.short_hash("unreadable", &pieces)))
     }
 
     /// The same person for the same verified address; a stranger of this conversation for any other.

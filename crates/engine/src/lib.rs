@@ -20,6 +20,7 @@ mod keeper;
 mod keys;
 mod lane;
 mod measure;
+mod occurrence;
 mod options;
 mod reply;
 mod rules;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use frontdesk_model::{Attachment, AttachmentId, Content, MessageId, RemoteFile, Timestamp, Version};
+use frontdesk_model::{Attachment, AttachmentId, Button, Content, FileAt, MessageId, RemoteFile, Timestamp, Version};
 use serde::Deserialize;
 use serde_path_to_error::Segment;
 
@@ -27,6 +27,8 @@ pub struct ReplyMessage {
     pub content: Content,
     /// Files that go with it.
     pub attachments: Vec<ReplyAttachment>,
+    /// What can be pressed under it.
+    pub buttons: Vec<Button>,
     /// The message it answers.
     pub reply_to: Option<MessageId>,
     /// A note that only our side sees.
@@ -50,6 +52,18 @@ pub enum Action {
         /// Why.
         reason: Option<String>,
     },
+    /// A message of ours says something else.
+    Edit {
+        /// Which.
+        message: MessageId,
+        /// What it says from now on; not empty.
+        content: Content,
+    },
+    /// A message of ours is taken back.
+    Delete {
+        /// Which.
+        message: MessageId,
+    },
     /// The matter is done.
     Resolve,
     /// The conversation sleeps, unless the contact writes.
@@ -57,6 +71,13 @@ pub enum Action {
         /// Until then: later than now, at most a year from now.
         until: Timestamp,
     },
+}
+
+/// What becomes of a message of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    Edit,
+    Delete,
 }
 
 /// A conversation sleeps no longer than this.
@@ -81,7 +102,16 @@ impl Reply {
     pub(crate) fn check_moments(&self, now: Timestamp) -> Result<(), String> {
         self.actions.iter().try_for_each(|action| match action {
             Action::Snooze { until } => check_snooze(*until, now).map_err(|rule| format!("until of snooze: {rule}")),
-            Action::Handoff { .. } | Action::Resolve => Ok(()),
+            Action::Handoff { .. } | Action::Resolve | Action::Edit { .. } | Action::Delete { .. } => Ok(()),
+        })
+    }
+
+    /// The messages that its actions change.
+    pub(crate) fn changed(&self) -> impl Iterator<Item = (MessageId, Change)> {
+        self.actions.iter().filter_map(|action| match action {
+            Action::Edit { message, .. } => Some((*message, Change::Edit)),
+            Action::Delete { message } => Some((*message, Change::Delete)),
+            Action::Handoff { .. } | Action::Resolve | Action::Snooze { .. } => None,
         })
     }
 }
@@ -213,7 +243,9 @@ impl Mistake {
 /// Fields that somebody may well expect, and what to do without them.
 fn advice(name: &str) -> Option<&'static str> {
     match name {
-        "buttons" => Some("buttons are not sent yet: write the choices into the text"),
+        "buttons" => Some(
+            "it stands on a message: {\"messages\": [{\"text\": \"...\", \"buttons\": [{\"id\": \"yes\", \"label\": \"Yes\"}]}]}",
+        ),
         "attachments" => Some(
             "it stands on a message: {\"messages\": [{\"text\": \"...\", \"attachments\": [{\"id\": \"att_...\"}]}]}",
         ),
@@ -234,6 +266,9 @@ const NAMES: &[&str] = &[
     "reply_to",
     "private",
     "attachments",
+    "buttons",
+    "label",
+    "message_id",
     "id",
     "url",
     "name",
@@ -322,8 +357,16 @@ struct RawMessage {
     markdown: Option<String>,
     reply_to: Option<MessageId>,
     attachments: Option<Vec<RawAttachment>>,
+    buttons: Option<Vec<RawButton>>,
     #[serde(default)]
     private: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a button such as {\"id\": \"yes\", \"label\": \"Yes\"}")]
+struct RawButton {
+    id: Option<String>,
+    label: String,
 }
 
 #[derive(Deserialize)]
@@ -344,6 +387,8 @@ struct RawAttachment {
 enum RawAction {
     Handoff { reason: Option<String> },
     Resolve {},
+    Edit { message_id: MessageId, text: Option<String>, markdown: Option<String> },
+    Delete { message_id: MessageId },
     Snooze { until: Timestamp },
 }
 
@@ -354,7 +399,7 @@ impl RawReply {
             return Err(form("route: replies go where the customer wrote, which is \"origin\"; leave route out"));
         }
         let (text, markdown, reply_to) = (self.text, self.markdown, self.reply_to);
-        let alone = RawMessage { text, markdown, reply_to, attachments: None, private: false };
+        let alone = RawMessage { text, markdown, reply_to, attachments: None, buttons: None, private: false };
         let has_alone = alone.text.is_some() || alone.markdown.is_some() || alone.reply_to.is_some();
         let raw_messages = match (has_alone, self.messages) {
             (true, Some(_)) => {
@@ -371,14 +416,37 @@ impl RawReply {
         if actions.len() > 4 {
             return Err(form("actions: at most 4 in one reply"));
         }
-        let actions = actions
-            .into_iter()
-            .map(|action| match action {
+        let actions = actions.into_iter().enumerate().map(|(at, action)| {
+            Ok(match action {
                 RawAction::Handoff { reason } => Action::Handoff { reason },
                 RawAction::Resolve {} => Action::Resolve,
+                RawAction::Edit { message_id, text, markdown } => {
+                    let content = match (text, markdown) {
+                        (Some(text), None) => Content::Text(text),
+                        (None, Some(markdown)) => Content::Markdown(markdown),
+                        _ => return Err(BadReply::form(format!("actions[{at}]: write exactly one of text and markdown"))),
+                    };
+                    if content.source().trim().is_empty() {
+                        return Err(BadReply::form(format!(
+                            "actions[{at}]: says nothing; take the message back with {{\"type\": \"delete\"}} instead"
+                        )));
+                    }
+                    Action::Edit { message: message_id, content }
+                }
+                RawAction::Delete { message_id } => Action::Delete { message: message_id },
                 RawAction::Snooze { until } => Action::Snooze { until },
             })
-            .collect();
+        });
+        let actions = actions.collect::<Result<Vec<_>, BadReply>>()?;
+        let mut changed: Vec<MessageId> = Vec::new();
+        for action in &actions {
+            if let Action::Edit { message, .. } | Action::Delete { message } = action {
+                if changed.contains(message) {
+                    return Err(form("actions: a message is edited or deleted once in one reply; leave the other out"));
+                }
+                changed.push(*message);
+            }
+        }
         Ok(Reply { if_version: self.if_version, messages, actions })
     }
 }
@@ -407,8 +475,35 @@ impl RawMessage {
             raw.check().map_err(|rule| BadReply::form(format!("messages[{at}].attachments[{place}]: {rule}")))
         });
         let attachments = attachments.collect::<Result<_, _>>()?;
-        Ok(ReplyMessage { content, attachments, reply_to: self.reply_to, private: self.private })
+        let buttons = check_buttons(self.buttons.unwrap_or_default(), self.private)
+            .map_err(|rule| BadReply::form(format!("messages[{at}].buttons{rule}")))?;
+        Ok(ReplyMessage { content, attachments, buttons, reply_to: self.reply_to, private: self.private })
     }
+}
+
+/// The buttons, each with an id of its own: its label, where none is written.
+fn check_buttons(raw: Vec<RawButton>, private: bool) -> Result<Vec<Button>, String> {
+    if raw.len() > Button::MAX_OF_A_MESSAGE {
+        return Err(format!(": at most {} under one message", Button::MAX_OF_A_MESSAGE));
+    }
+    if private && !raw.is_empty() {
+        return Err(": nobody sees a note's buttons; leave them out".into());
+    }
+    let mut buttons: Vec<Button> = Vec::new();
+    for (at, RawButton { id, label }) in raw.into_iter().enumerate() {
+        if label.trim().is_empty() || label.chars().count() > Button::MAX_LABEL || label.chars().any(char::is_control) {
+            return Err(format!("[{at}].label: write 1 to {} characters on one line", Button::MAX_LABEL));
+        }
+        let id = id.unwrap_or_else(|| label.clone());
+        if id.is_empty() || id.len() > Button::MAX_ID || id.chars().any(char::is_control) {
+            return Err(format!("[{at}].id: write 1 to {} bytes on one line; the label counts where there is none", Button::MAX_ID));
+        }
+        if buttons.iter().any(|known| known.id == id) {
+            return Err(format!("[{at}].id: another button has the same; give each its own"));
+        }
+        buttons.push(Button { id, label });
+    }
+    Ok(buttons)
 }
 
 impl RawAttachment {
@@ -417,7 +512,7 @@ impl RawAttachment {
             (Some(id), None) if self.name.is_none() => Ok(ReplyAttachment::Here(id)),
             (Some(_), None) => Err("name: one that is here has its name already; leave it out"),
             (None, Some(url)) if is_web_address(&url) => {
-                Ok(ReplyAttachment::Elsewhere(RemoteFile { url, name: self.name }))
+                Ok(ReplyAttachment::Elsewhere(RemoteFile { at: FileAt::Url(url), name: self.name }))
             }
             (None, Some(_)) => Err("url: write an http or https address of at most 2048 characters"),
             _ => Err("write exactly one of id and url"),

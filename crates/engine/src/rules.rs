@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use frontdesk_model::{
-    Accepted, Attention, Author, ChannelName, CommitInbound, Contact, Conversation, DeadLetter, DeliveryStatus,
+    Accepted, Attention, Author, ChannelName, CommitInbound, Contact, Content, Conversation, DeadLetter, DeliveryStatus,
     Direction, Effect, Envelope, Event, EventBody, Identity, Lane, Message, MessageId, NewConversation, Owner,
-    Partition, Seen, Seq, Status, ThreadKey, Timestamp, Wake,
+    Partition, Seen, Sender, Seq, Status, ThreadKey, Timestamp, Wake,
 };
 
 use crate::{
     attachments::{self, Here, NOTHING_HERE},
     desk::Change,
     keys::{Ids, Keys},
+    occurrence::ALBUM_SETTLES,
     reply::{Action, Reply},
     runtime::Shared,
 };
@@ -58,10 +59,13 @@ pub(crate) struct Arrival<'a> {
 impl Arrival<'_> {
     /// A contact wrote: the conversation is (again) open, its version moves, and the agent is due while it owns it.
     /// What a program wrote by itself is recorded and answered by nobody automatically.
-    pub(crate) fn of(self, envelope: Envelope) -> (CommitInbound, Accepted) {
+    ///
+    /// `answers`: the message that this one answers.
+    pub(crate) fn of(self, envelope: Envelope, answers: Option<MessageId>) -> (CommitInbound, Accepted) {
         let partition = Partition::of(&self.thread);
         let dedupe = self.keys.dedupe(&self.thread, &envelope.external_id, envelope.unique_within);
-        let contact = self.contact(&envelope);
+        let contact = contact(self.keys, &self.thread, &envelope.sender);
+        let album = envelope.album.as_deref().map(|album| self.keys.album(&self.thread, album));
         let id = self.ids.message(self.now, partition);
         let message = Message {
             id,
@@ -70,11 +74,16 @@ impl Arrival<'_> {
             external_id: Some(envelope.external_id),
             content: envelope.content,
             attachments: attachments::arriving(id, envelope.attachments),
-            reply_to: None,
+            buttons: Vec::new(),
+            reply_to: answers,
             private: false,
             auto_generated: envelope.auto_generated,
             sent_at: envelope.sent_at,
             received_at: self.now,
+            quote: envelope.quote,
+            forwarded_from: envelope.forwarded_from,
+            edited_at: None,
+            settles_at: album.map(|_| self.now.plus(ALBUM_SETTLES)),
         };
         let new = NewConversation {
             id: self.ids.conversation(self.now, partition),
@@ -105,6 +114,8 @@ impl Arrival<'_> {
                 status: None,
             },
         ];
+        effects.extend(album.map(|key| Effect::Know { key, message: accepted.message }));
+        effects.extend(envelope.origin.map(Effect::SetOrigin));
         if brings_something {
             effects.push(Effect::MarkFetching { event: None, at: self.now });
         }
@@ -115,16 +126,16 @@ impl Arrival<'_> {
         }
         (CommitInbound { thread: self.thread, dedupe, message: accepted.message, new, effects, claim: None }, accepted)
     }
+}
 
-    fn contact(&self, envelope: &Envelope) -> Contact {
-        let sender = &envelope.sender;
-        let identities: Vec<Identity> = std::iter::once(&sender.identity).chain(&sender.also).cloned().collect();
-        Contact {
-            id: self.keys.contact(&self.thread, &sender.identity),
-            name: sender.name.clone(),
-            locale: sender.locale.clone(),
-            identities,
-        }
+/// Who did something, as a contact.
+pub(crate) fn contact(keys: &Keys, thread: &ThreadKey, sender: &Sender) -> Contact {
+    let identities: Vec<Identity> = std::iter::once(&sender.identity).chain(&sender.also).cloned().collect();
+    Contact {
+        id: keys.contact(thread, &sender.identity),
+        name: sender.name.clone(),
+        locale: sender.locale.clone(),
+        identities,
     }
 }
 
@@ -221,11 +232,16 @@ impl ReplyRules<'_> {
             external_id: None,
             content: said.content.clone(),
             attachments: self.here.attach(id, &said.attachments),
+            buttons: said.buttons.clone(),
             reply_to: said.reply_to,
             private: said.private,
             auto_generated: false,
             sent_at: Some(self.now),
             received_at: self.now,
+            quote: None,
+            forwarded_from: None,
+            edited_at: None,
+            settles_at: None,
         };
         reply
             .messages
@@ -259,7 +275,7 @@ impl ReplyRules<'_> {
     /// What the actions come to together, noted once.
     fn actions<'r>(&self, actions: impl Iterator<Item = &'r Action>, voice: &Voice) -> Vec<Effect> {
         let mut now = self.standing();
-        let (mut effects, mut tail, mut why) = (Vec::new(), Vec::new(), None);
+        let (mut effects, mut changes, mut tail, mut why) = (Vec::new(), Vec::new(), Vec::new(), None);
         for action in actions {
             match action {
                 Action::Handoff { reason } => {
@@ -272,6 +288,8 @@ impl ReplyRules<'_> {
                     (now.status, now.snoozed_until) = (Status::Resolved, None);
                     effects.extend([Effect::SetStatus(now.status), Effect::SetSnooze(None)]);
                 }
+                Action::Edit { message, content } => changes.extend(self.edited(*message, content, voice)),
+                Action::Delete { message } => changes.push(self.withdrawn(*message, voice)),
                 Action::Snooze { until } => {
                     (now.status, now.snoozed_until) = (Status::Pending, Some(*until));
                     effects.extend([Effect::SetStatus(now.status), Effect::SetSnooze(now.snoozed_until)]);
@@ -281,8 +299,36 @@ impl ReplyRules<'_> {
         if !effects.is_empty() {
             effects.push(self.noted(voice, now, why));
         }
+        effects.extend(changes);
         effects.extend(tail);
         effects
+    }
+
+    /// A message of ours says something else from now on; the platform is told.
+    fn edited(&self, id: MessageId, content: &Content, voice: &Voice) -> Vec<Effect> {
+        let Some((event, said)) = self.here.said(id) else { return Vec::new() };
+        let message = Message { content: content.clone(), edited_at: Some(self.now), ..said.clone() };
+        let rewritten = Effect::Rewrite { event: event.id, at: event.at, message: Box::new(message.clone()) };
+        let body = EventBody::MessageEdited {
+            message: Box::new(message),
+            seq: event.seq,
+            before: said.content.clone(),
+            by: voice.author(),
+        };
+        vec![rewritten, self.to_deliver(body)]
+    }
+
+    fn withdrawn(&self, id: MessageId, voice: &Voice) -> Effect {
+        self.to_deliver(EventBody::MessageWithdrawn { message_id: id, by: voice.author() })
+    }
+
+    fn to_deliver(&self, body: EventBody) -> Effect {
+        let wakes = match self.fetched {
+            Fetched::No => vec![Wake { lane: Lane::Deliver, only_if_owner: None }],
+            Fetched::Yes => Vec::new(),
+        };
+        let id = self.ids.event(self.now, self.conversation.id.partition());
+        Effect::Append { id, at: self.now, body, wakes, status: None }
     }
 
     fn standing(&self) -> Standing {
@@ -329,6 +375,12 @@ impl Standing {
             snoozed_until: conversation.snoozed_until,
         }
     }
+}
+
+/// Whoever looks at the conversation should know this. Nothing else changes.
+pub(crate) fn told(ids: &Ids, now: Timestamp, conversation: &Conversation, sentence: String) -> Vec<Effect> {
+    let rules = ReplyRules { ids, now, conversation, fetched: Fetched::No, here: &NOTHING_HERE };
+    vec![rules.noted(&Voice::System, Standing::of(conversation), Some(sentence))]
 }
 
 /// A snooze is over.

@@ -22,7 +22,6 @@ use crate::{
     company::{self, Company},
     delivery::{ChannelGate, DeliveryWork},
     desk::Desk,
-    inbox::ChannelInbox,
     keeper,
     keys::{Ids, Keys},
     lane::Worker,
@@ -392,13 +391,7 @@ impl Engine {
     #[must_use]
     pub fn inbox(&self, channel: &ChannelName) -> Option<Arc<dyn Inbox>> {
         let live = self.shared.live();
-        let connected = &live.channel_named(channel)?.connected;
-        Some(Arc::new(ChannelInbox {
-            shared: Arc::clone(&self.shared),
-            channel: connected.name.clone(),
-            kind: connected.kind.clone(),
-            account: connected.account.clone(),
-        }))
+        Some(self.shared.inbox(&live.channel_named(channel)?.connected))
     }
 
     /// Receives on a channel for as long as this daemon may: on one that one daemon alone may hold, while it is the one. Never

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use frontdesk_model::{
-    Attachment, AttachmentId, AttachmentState, Attention, Author, Capabilities, Contact, ContactId, ContentHash,
+    Button, Attachment, AttachmentId, AttachmentState, Attention, Author, Capabilities, Contact, ContactId, ContentHash,
     Conversation, ConversationId, DeadLetter, DeadLetterId, DeliveryStatus, Direction, Event, EventBody, EventId,
     FetchOutcome, Flaw, FlawKind, Identity, Lane, LoggedChange, Looked, MessageId, MessageRecord, Owner, Seq, Status,
     TextUnit, Timestamp, Version,
@@ -31,6 +31,9 @@ pub struct ConversationView<'a> {
     thread: &'a str,
     #[schema(required)]
     subject: Option<&'a str>,
+    /// What the contact brought along when it began: the payload of the link that they followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<&'a str>,
     last_seq: Seq,
     created_at: Timestamp,
     updated_at: Timestamp,
@@ -50,6 +53,7 @@ impl<'a> From<&'a Conversation> for ConversationView<'a> {
             kind: of.thread.kind.as_str(),
             thread: of.thread.thread.as_str(),
             subject: of.subject.as_deref(),
+            origin: of.origin.as_deref(),
             last_seq: of.last_seq,
             created_at: of.created_at,
             updated_at: of.updated_at,
@@ -116,7 +120,15 @@ pub struct MessageView<'a> {
     markdown: Cow<'a, str>,
     #[schema(required)]
     reply_to: Option<MessageId>,
+    /// The words that it answers, where the sender picked some out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quote: Option<&'a str>,
+    /// Whose words these were first, when it was passed on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forwarded_from: Option<&'a str>,
     attachments: Vec<AttachmentView<'a>>,
+    #[serde(skip_serializing_if = "<[Button]>::is_empty")]
+    buttons: &'a [Button],
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     private: bool,
     auto_generated: bool,
@@ -124,6 +136,9 @@ pub struct MessageView<'a> {
     #[schema(required)]
     sent_at: Option<Timestamp>,
     received_at: Timestamp,
+    /// When it was last changed by whoever said it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edited_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<DeliveryStatus>,
 }
@@ -149,12 +164,16 @@ impl<'a> MessageView<'a> {
             text,
             markdown,
             reply_to: message.reply_to,
+            quote: message.quote.as_deref(),
+            forwarded_from: message.forwarded_from.as_deref(),
             attachments: message.attachments.iter().map(Into::into).collect(),
+            buttons: &message.buttons,
             private: message.private,
             auto_generated: message.auto_generated,
             authenticated: "none",
             sent_at: message.sent_at,
             received_at: message.received_at,
+            edited_at: message.edited_at,
             status,
         }
     }
@@ -233,6 +252,20 @@ pub struct EventView<'a> {
 #[serde(rename_all = "snake_case")]
 enum EventDataView<'a> {
     Message(Box<MessageView<'a>>),
+    Edit {
+        /// As it is after the change.
+        message: Box<MessageView<'a>>,
+        before: BeforeView<'a>,
+        by: AuthorView<'a>,
+    },
+    Reaction(ReactionView<'a>),
+    Button(PressView<'a>),
+    Unreadable {
+        /// The input as it came.
+        raw: &'a str,
+        /// Why it could not be read.
+        reason: &'a str,
+    },
     Delivery {
         message_id: MessageId,
         status: DeliveryStatus,
@@ -269,7 +302,21 @@ impl<'a> From<&'a Event> for EventView<'a> {
             EventBody::MessageCreated { message } => {
                 EventDataView::Message(Box::new(MessageView::new(message, of.seq, None)))
             }
-            EventBody::MessageDeleted { message_id } => EventDataView::Deleted { message_id: *message_id },
+            EventBody::MessageEdited { message, seq, before, by } => EventDataView::Edit {
+                message: Box::new(MessageView::new(message, *seq, None)),
+                before: BeforeView::new(message, before),
+                by: by.into(),
+            },
+            EventBody::ReactionAdded(reaction) | EventBody::ReactionRemoved(reaction) => {
+                EventDataView::Reaction(reaction.into())
+            }
+            EventBody::ButtonPressed { button, message_id, by } => {
+                EventDataView::Button(PressView::new(button, *message_id, by))
+            }
+            EventBody::Unreadable { raw, reason } => EventDataView::Unreadable { raw, reason },
+            EventBody::MessageDeleted { message_id } | EventBody::MessageWithdrawn { message_id, .. } => {
+                EventDataView::Deleted { message_id: *message_id }
+            }
             EventBody::AttachmentUpdated { message_id, attachment_id, state } => {
                 EventDataView::Attachment { message_id: *message_id, attachment_id: *attachment_id, state: *state }
             }
@@ -382,6 +429,12 @@ pub(crate) struct ChangeDataView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<MessageView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<BeforeView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reaction: Option<ReactionView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    button: Option<PressView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     deleted: Option<DeletedView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attachment: Option<FetchedView>,
@@ -391,7 +444,80 @@ pub(crate) struct ChangeDataView<'a> {
     change: Option<UpdateView<'a>>,
 }
 
-/// A message that was erased.
+/// What a message said before it was changed.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct BeforeView<'a> {
+    text: Cow<'a, str>,
+    markdown: Cow<'a, str>,
+}
+
+impl<'a> BeforeView<'a> {
+    fn new(message: &frontdesk_model::Message, before: &'a frontdesk_model::Content) -> Self {
+        let Said { text, markdown } = match message.direction {
+            Direction::Inbound => Said::by_a_stranger(before),
+            Direction::Outbound => Said::by_us(before),
+        };
+        Self { text, markdown }
+    }
+
+    pub(crate) fn of(body: &'a EventBody) -> Option<Self> {
+        match body {
+            EventBody::MessageEdited { message, before, .. } => Some(Self::new(message, before)),
+            _ => None,
+        }
+    }
+}
+
+/// A reaction to a message.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct ReactionView<'a> {
+    /// An emoji; or, for one that is no character, what the platform calls it.
+    reaction: &'a str,
+    #[schema(required)]
+    message_id: Option<MessageId>,
+    by: AuthorView<'a>,
+}
+
+impl<'a> From<&'a frontdesk_model::Reaction> for ReactionView<'a> {
+    fn from(of: &'a frontdesk_model::Reaction) -> Self {
+        Self { reaction: &of.reaction, message_id: of.message_id, by: (&of.by).into() }
+    }
+}
+
+impl<'a> ReactionView<'a> {
+    pub(crate) fn of(body: &'a EventBody) -> Option<Self> {
+        match body {
+            EventBody::ReactionAdded(reaction) | EventBody::ReactionRemoved(reaction) => Some(reaction.into()),
+            _ => None,
+        }
+    }
+}
+
+/// A pressed button.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct PressView<'a> {
+    id: &'a str,
+    label: &'a str,
+    /// Under which message it stood.
+    #[schema(required)]
+    message_id: Option<MessageId>,
+    by: AuthorView<'a>,
+}
+
+impl<'a> PressView<'a> {
+    fn new(button: &'a Button, message_id: Option<MessageId>, by: &'a Author) -> Self {
+        Self { id: &button.id, label: &button.label, message_id, by: by.into() }
+    }
+
+    pub(crate) fn of(body: &'a EventBody) -> Option<Self> {
+        match body {
+            EventBody::ButtonPressed { button, message_id, by } => Some(Self::new(button, *message_id, by)),
+            _ => None,
+        }
+    }
+}
+
+/// A message that was erased, or taken back.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct DeletedView {
     message_id: MessageId,
@@ -450,6 +576,9 @@ impl<'a> From<&'a LoggedChange> for ChangeView<'a> {
             conversation: (&of.conversation).into(),
             contact: of.contact.as_ref().map(Into::into),
             message: None,
+            before: BeforeView::of(&event.body),
+            reaction: ReactionView::of(&event.body),
+            button: PressView::of(&event.body),
             deleted: None,
             attachment: None,
             delivery: None,
@@ -459,7 +588,17 @@ impl<'a> From<&'a LoggedChange> for ChangeView<'a> {
             EventBody::MessageCreated { message } => {
                 data.message = Some(MessageView::new(message, event.seq, of.status));
             }
-            EventBody::MessageDeleted { message_id } => data.deleted = Some(DeletedView { message_id: *message_id }),
+            EventBody::MessageEdited { message, seq, .. } => {
+                data.message = Some(MessageView::new(message, *seq, None));
+            }
+            EventBody::MessageDeleted { message_id } | EventBody::MessageWithdrawn { message_id, .. } => {
+                data.deleted = Some(DeletedView { message_id: *message_id });
+            }
+            // What could not be read is nobody's: it is looked at where its dead letter is.
+            EventBody::ReactionAdded(_)
+            | EventBody::ReactionRemoved(_)
+            | EventBody::ButtonPressed { .. }
+            | EventBody::Unreadable { .. } => {}
             EventBody::AttachmentUpdated { .. } => data.attachment = FetchedView::of(&event.body),
             EventBody::DeliveryUpdated { message_id, status, parts, error } => {
                 data.delivery = Some(DeliveryView {
@@ -502,7 +641,14 @@ pub(crate) struct AgentEventData<'a> {
     pub(crate) seq: Seq,
     pub(crate) conversation: ConversationView<'a>,
     pub(crate) contact: Option<ContactView<'a>>,
-    pub(crate) message: MessageView<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) message: Option<MessageView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) before: Option<BeforeView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reaction: Option<ReactionView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) button: Option<PressView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) attachment: Option<FetchedView>,
     pub(crate) history: Vec<MessageView<'a>>,
@@ -527,6 +673,7 @@ pub(crate) struct CapabilitiesView {
     unit: TextUnit,
     buttons: bool,
     edit: bool,
+    delete: bool,
     attachments: bool,
     typing: bool,
 }
@@ -538,6 +685,7 @@ impl From<&Capabilities> for CapabilitiesView {
             unit: of.unit,
             buttons: of.buttons,
             edit: of.edit,
+            delete: of.delete,
             attachments: of.attachments,
             typing: of.typing,
         }

@@ -41,6 +41,8 @@ pub enum EventBody {
     MessageEdited {
         /// As it is after the change.
         message: Box<Message>,
+        /// Its own place in the log.
+        seq: Seq,
         /// What it said before.
         before: Content,
         /// Who changed it.

@@ -17,7 +17,8 @@ pub struct Capabilities {
     pub edit: bool,
     /// Whether a sent message can be taken back.
     pub delete: bool,
-    /// Whether what comes in names sent messages by their ids (an answer to one, a reaction): then those are remembered.
+    /// Whether what comes in names sent messages by their ids (an answer to one, a reaction), which do not repeat in the account: then
+    /// those are remembered.
     pub refers: bool,
     /// Whether messages can carry files.
     pub attachments: bool,

@@ -293,8 +293,8 @@ pub enum Effect {
         /// The message.
         message: Box<Message>,
     },
-    /// From now on the message is found under this key too, by [`Store::find`], for as long as it is kept. Nothing changes where
-    /// something is found under the key already.
+    /// From now on the message is found under this key too, by [`Store::find`], for as long as it is kept: instead of what was found
+    /// under it by an earlier one of these. Not one that a message came with.
     Know {
         /// The key.
         key: DedupeKey,

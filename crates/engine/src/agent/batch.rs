@@ -5,10 +5,10 @@
 //! for that span, or five times the span has passed since the first; then the batch's bounds are stored before the first
 //! attempt, so that every attempt carries the same events under the same id, the last one's.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use frontdesk_model::{
-    Author, Batch, Claim, Direction, Effect, Event, Message, Seq, StoreError, Take, Timestamp, Version,
+    Author, Batch, Claim, Content, Direction, Effect, Event, EventBody, Message, MessageId, Seq, StoreError, Take, Timestamp, Version,
 };
 
 use super::{Protocol, Turn};
@@ -53,11 +53,17 @@ impl Together {
         self.events.last().unwrap_or(&self.claimed)
     }
 
-    /// The last event's message, and those before it.
-    pub(super) fn messages(&self) -> Option<(&Message, impl Iterator<Item = (&Message, Seq)>)> {
+    /// The last event's message, if it brings one, and those before it.
+    pub(super) fn messages(&self) -> (Option<&Message>, impl Iterator<Item = (&Message, Seq)>) {
         let (last, before) = self.events.split_last().unwrap_or((&self.claimed, &[]));
         let before = before.iter().filter_map(|event| Some((event.body.message()?, event.seq)));
-        Some((last.body.message()?, before))
+        (last.body.message(), before)
+    }
+
+    /// What the contact said and did, in order, all of it as messages: who knows of no buttons is told the words on them.
+    pub(super) fn as_messages(&self) -> Vec<Cow<'_, Message>> {
+        let alone = self.events.is_empty().then_some(&self.claimed);
+        self.events.iter().chain(alone).filter_map(as_message).collect()
     }
 
     /// All their messages in order.
@@ -83,14 +89,14 @@ impl Together {
         fixed.into_iter().chain(more).collect()
     }
 
-    /// That an attachment was fetched, alone.
+    /// Something that asks nothing, alone: that an attachment was fetched, an edit, a reaction.
     pub(super) fn update(claim: &Claim) -> Self {
         Self { fixed: false, ..Self::of(claim, Vec::new(), 0) }
     }
 
     /// Whether it is that.
     pub(super) fn is_update(&self) -> bool {
-        self.events.is_empty() && self.claimed.body.message().is_none()
+        self.events.is_empty() && !self.claimed.body.waits_for_answer()
     }
 
     fn of(claim: &Claim, events: Vec<Event>, later: usize) -> Self {
@@ -119,7 +125,7 @@ impl Turn<'_> {
             None if span.is_zero() && !matches!(self.work.options.protocol, Protocol::OpenAi(_)) => {
                 within(events, Batch { from: claim.event.seq, through: claim.event.seq })
             }
-            None => consecutive(events),
+            None => consecutive(events, matches!(self.work.options.protocol, Protocol::OpenAi(_))),
         };
         let mut together = Together::of(claim, together, later);
         if bounds.is_none() && !span.is_zero() {
@@ -144,9 +150,31 @@ impl Turn<'_> {
     }
 }
 
-/// A message that the agent is to answer.
+/// What the agent is to answer.
 fn asks(event: &Event) -> bool {
-    event.body.message().is_some_and(|message| message.direction == Direction::Inbound && !message.auto_generated)
+    event.body.waits_for_answer()
+}
+
+fn as_message(event: &Event) -> Option<Cow<'_, Message>> {
+    let EventBody::ButtonPressed { button, by, .. } = &event.body else { return event.body.message().map(Cow::Borrowed) };
+    Some(Cow::Owned(Message {
+        id: MessageId::from_bytes(event.id.to_bytes()),
+        direction: Direction::Inbound,
+        author: by.clone(),
+        external_id: None,
+        content: Content::Text(button.label.clone()),
+        attachments: Vec::new(),
+        buttons: Vec::new(),
+        reply_to: None,
+        private: false,
+        auto_generated: false,
+        sent_at: None,
+        received_at: event.at,
+        quote: None,
+        forwarded_from: None,
+        edited_at: None,
+        settles_at: None,
+    }))
 }
 
 /// The events of the batch, and how many things the contact did after it.
@@ -157,13 +185,16 @@ fn within(events: Vec<Event>, bounds: Batch) -> (Vec<Event>, usize) {
 }
 
 /// The contact's messages from the first on. What the agent said and what became of it stands between them without parting
-/// them; a teammate's word does.
-fn consecutive(events: Vec<Event>) -> (Vec<Event>, usize) {
-    let parts = |event: &Event| {
+/// them; a teammate's word does. So does a pressed button, which goes alone, unless it is told as a message like any other.
+fn consecutive(events: Vec<Event>, presses_are_messages: bool) -> (Vec<Event>, usize) {
+    let is_press = |event: &Event| matches!(event.body, EventBody::ButtonPressed { .. }) && !presses_are_messages;
+    let begins_with_press = events.first().is_some_and(is_press);
+    let parts = |(place, event): (usize, &Event)| {
         let by_teammate = |message: &Message| matches!(message.author, Author::Teammate { .. }) && !message.private;
-        event.body.message().is_some_and(by_teammate)
+        let by_press = place > 0 && (is_press(event) || (begins_with_press && asks(event)));
+        event.body.message().is_some_and(by_teammate) || by_press
     };
-    let end = events.iter().position(parts).unwrap_or(events.len());
+    let end = events.iter().enumerate().position(parts).unwrap_or(events.len());
     let later = events.get(end..).unwrap_or_default().iter().filter(|event| event.body.is_by_contact()).count();
     (events.into_iter().take(end).filter(asks).collect(), later)
 }

@@ -431,7 +431,7 @@ impl<'c> Change<'c> {
             .prepare_cached(
                 "INSERT INTO also_known (key, message)
                  SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM messages WHERE id = ?2 AND conversation = ?3)
-                 ON CONFLICT DO NOTHING",
+                 ON CONFLICT DO UPDATE SET message = excluded.message",
             )?
             .execute((key.0, message.to_bytes(), self.record.number));
         known.map(drop).map_err(Failure::from)

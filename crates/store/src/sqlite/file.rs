@@ -79,7 +79,7 @@ fn opened(folder: &Path) -> Result<(PathBuf, Connection), OpenError> {
         Err(error) => return Err(OpenError::Folder(folder.to_owned(), error)),
     }
     let connection = read_only(&path).map_err(|error| OpenError::Database(path.clone(), error))?;
-    match recognise(&connection, &path)? {
+    match recognise(&connection, &path)?.0 {
         0 => Err(OpenError::Absent(folder.to_owned())),
         _ => Ok((path, connection)),
     }

@@ -99,6 +99,7 @@ pub fn read_chat_answer(body: &[u8]) -> Result<ChatAnswer, ChatTrouble> {
     let said = (!said.trim().is_empty()).then(|| ReplyMessage {
         content: Content::Markdown(said.into()),
         attachments: Vec::new(),
+        buttons: Vec::new(),
         reply_to: None,
         private: false,
     });

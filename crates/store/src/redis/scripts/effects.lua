@@ -190,7 +190,7 @@ local function apply(s, e)
     elseif what == 'clear_discarded' then
         c.discarded = nil
     elseif what == 'know' then -- key, where it is known, message
-        if call('HEXISTS', KEYS[e[3]], value) == 0 then table.insert(s.named, { KEYS[e[3]], value, e[4] }) end
+        table.insert(s.named, { KEYS[e[3]], value, e[4] })
     elseif what == 'origin' then
         c.origin = c.origin or value
     elseif what == 'rewrite' then -- message, bucket, its event as it is to be
