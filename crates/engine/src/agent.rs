@@ -302,12 +302,10 @@ impl Turn<'_> {
     async fn post(&self, together: &Together, history: &[MessageRecord], attempt: u32) -> Verdict {
         let now = self.shared.clock.now();
         match &self.work.endpoint {
-            Endpoint::Frontdesk(client) => {
-                match self.body(together, self.said(together, history), attempt) {
-                    Some(body) => client.post(together.last().id, now, body).await,
-                    None => Verdict::Unreachable("the event cannot be written".into()),
-                }
-            }
+            Endpoint::Frontdesk(client) => match self.body(together, self.said(together, history), attempt) {
+                Some(body) => client.post(together.last().id, now, body).await,
+                None => Verdict::Unreachable("the event cannot be written".into()),
+            },
             Endpoint::OpenAi(model) => {
                 let messages = together.as_messages();
                 let messages: Vec<&Message> = messages.iter().map(AsRef::as_ref).collect();

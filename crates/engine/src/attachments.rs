@@ -16,16 +16,15 @@ use frontdesk_attachments::{
 };
 use frontdesk_model::{
     Append, Applied, Attachment, AttachmentId, AttachmentState, ChannelName, ContactId, ContentHash, Conversation,
-    ConversationFilter, ConversationId, Direction, Effect, Event, EventBody, EventId, FetchOutcome, Flaw, FlawKind,
-    FileAt, Guard, Lane, Link, Located, LocateError, Message, MessageId, MessageRecord, Owner, PageRequest, RemoteFile, Seq, StoreError, Stored,
-    Take, Timestamp, Waiting, Wake,
+    ConversationFilter, ConversationId, Direction, Effect, Event, EventBody, EventId, FetchOutcome, FileAt, Flaw,
+    FlawKind, Guard, Lane, Link, LocateError, Located, Message, MessageId, MessageRecord, Owner, PageRequest,
+    RemoteFile, Seq, StoreError, Stored, Take, Timestamp, Waiting, Wake,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     desk::{Desk, DeskError, Readiness},
-    keeper,
-    occurrence,
+    keeper, occurrence,
     reply::{Change, Reply, ReplyAttachment},
     runtime::{ChannelState, Shared},
 };

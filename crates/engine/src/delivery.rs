@@ -26,9 +26,11 @@ use std::{
 };
 
 use frontdesk_model::{
-    Button, Claim, Content, DeliveryStatus, Direction, Dispatch, Effect, EventBody, ExternalId, FrozenPart, Guard, Lane, Link, Message, MessageId,
-    Outcome, Outgoing, Part, PartState, Progress, Resend, Scope, Spent, Then, Timestamp, UniqueWithin, Waiting,
+    Claim, Content, DeliveryStatus, Direction, Dispatch, Effect, EventBody, ExternalId, FrozenPart, Guard, Lane, Link,
+    Message, MessageId, Outcome, Outgoing, Part, PartState, Progress, Resend, Scope, Spent, Then, Timestamp,
+    UniqueWithin, Waiting,
 };
+use frontdesk_richtext::{append_buttons, document, write};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 mod revision;
@@ -190,7 +192,9 @@ impl Turn<'_> {
     async fn deliver(&self, claim: &Claim, lease: &Lease) -> Result<(), Lost> {
         let message = match &claim.event.body {
             EventBody::MessageCreated { message } => message,
-            EventBody::MessageEdited { message, .. } => return self.revise(claim, lease, Revision::Edit(message)).await,
+            EventBody::MessageEdited { message, .. } => {
+                return self.revise(claim, lease, Revision::Edit(message)).await;
+            }
             EventBody::MessageWithdrawn { message_id, .. } => {
                 return self.revise(claim, lease, Revision::Withdraw(*message_id)).await;
             }
@@ -631,12 +635,11 @@ fn with_choices(message: &Message) -> Message {
     if buttons.is_empty() {
         return message;
     }
-    let list: Vec<String> =
-        buttons.iter().zip(1..).map(|(Button { label, .. }, number)| format!("{number}. {label}")).collect();
-    let below = |source: &str| [source.trim_end(), &list.join("\n")].join("\n\n").trim_start().to_owned();
+    let mut document = document(&message.content);
+    append_buttons(&mut document, buttons.iter().map(|button| button.label.as_str()));
     message.content = match &message.content {
-        Content::Text(source) => Content::Text(below(source)),
-        Content::Markdown(source) => Content::Markdown(below(source)),
+        Content::Text(_) => Content::Text(write::plain(&document).text),
+        Content::Markdown(_) => Content::Markdown(write::markdown(&document).text),
     };
     message
 }

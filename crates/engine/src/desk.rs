@@ -306,7 +306,8 @@ impl Desk {
         let said = |(message, status): (&Message, Option<DeliveryStatus>)| {
             // A note never gets to the channel.
             let shown = channel.as_ref().filter(|_| status.is_some());
-            let mut lost = shown.map(|channel| channel.connected.adapter.degraded(&message.content)).unwrap_or_default();
+            let mut lost =
+                shown.map(|channel| channel.connected.adapter.degraded(&message.content)).unwrap_or_default();
             let has_buttons = shown.is_none_or(|channel| channel.connected.adapter.capabilities().buttons);
             if !has_buttons && !message.buttons.is_empty() {
                 lost.push("buttons");

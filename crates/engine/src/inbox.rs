@@ -12,8 +12,8 @@ use crate::{
     agent::AgentWork,
     lane::Offer,
     measure,
-    rules::Arrival,
     options::ConnectedChannel,
+    rules::Arrival,
     runtime::Shared,
     trial::{self, Broken},
 };
@@ -126,9 +126,7 @@ impl ChannelInbox {
             Ok(Ok(Committed::Duplicate { conversation, message })) => {
                 Ok(Accepted { conversation, message, seen: Seen::Before })
             }
-            Ok(Err(error)) => {
-                Err(self.refused(&error))
-            }
+            Ok(Err(error)) => Err(self.refused(&error)),
             Err(_) => Err(unavailable("the daemon is stopping")),
         }
     }

@@ -2,8 +2,9 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use frontdesk_model::{
-    AccountId, AttachmentId, ContactId, ConversationId, DaemonId, DeadLetterId, DedupeKey, EventId, ExternalId, Identity, KindName,
-    MasterKey, MessageId, OperationId, Partition, Secret, ThreadKey, Timestamp, Trust, UniqueWithin,
+    AccountId, AttachmentId, ContactId, ConversationId, DaemonId, DeadLetterId, DedupeKey, EventId, ExternalId,
+    Identity, KindName, MasterKey, MessageId, OperationId, Partition, Secret, ThreadKey, Timestamp, Trust,
+    UniqueWithin,
 };
 use hmac::{Hmac, Mac};
 use sha2::Sha256;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use frontdesk_model::{
     Append, Applied, Attention, Author, Button, CommitInbound, Content, Conversation, ConversationId, DeadLetter,
     DedupeKey, Effect, Envelope, Event, EventBody, ExternalId, Found, Guard, Happening, InboxError, Lane, Message,
-    MessageId, NewConversation, Occurrence, Once, Owner, Partition, Reaction, RemoteFile, Seq, Status, StoreError, Take,
-    ThreadId, ThreadKey, Timestamp, UniqueWithin, Wake,
+    MessageId, NewConversation, Occurrence, Once, Owner, Partition, Reaction, RemoteFile, Seq, Status, StoreError,
+    Take, ThreadId, ThreadKey, Timestamp, UniqueWithin, Wake,
 };
 
 use frontdesk_richtext::Said;
@@ -133,7 +133,9 @@ impl ChannelInbox {
         let found = self.shared.store.find(&thread, &keys).await?;
         let Some(id) = found.conversation else {
             return Ok(match &occurrence.what {
-                Happening::Pressed { button, label, .. } => self.as_message(occurrence, label.as_ref().unwrap_or(button)),
+                Happening::Pressed { button, label, .. } => {
+                    self.as_message(occurrence, label.as_ref().unwrap_or(button))
+                }
                 _ => Course::Nothing,
             });
         };
@@ -209,7 +211,8 @@ impl ChannelInbox {
         let by = by.unwrap_or(Author::System);
         let reaction = |of: &String| Reaction { message_id: Some(message), reaction: of.clone(), by: by.clone() };
         let gone = removed.iter().map(|of| EventBody::ReactionRemoved(reaction(of)));
-        let bodies: Vec<EventBody> = gone.chain(added.iter().map(|of| EventBody::ReactionAdded(reaction(of)))).collect();
+        let bodies: Vec<EventBody> =
+            gone.chain(added.iter().map(|of| EventBody::ReactionAdded(reaction(of)))).collect();
         if bodies.is_empty() {
             return Course::Nothing;
         }

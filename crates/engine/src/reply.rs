@@ -424,7 +424,11 @@ impl RawReply {
                     let content = match (text, markdown) {
                         (Some(text), None) => Content::Text(text),
                         (None, Some(markdown)) => Content::Markdown(markdown),
-                        _ => return Err(BadReply::form(format!("actions[{at}]: write exactly one of text and markdown"))),
+                        _ => {
+                            return Err(BadReply::form(format!(
+                                "actions[{at}]: write exactly one of text and markdown"
+                            )));
+                        }
                     };
                     if content.source().trim().is_empty() {
                         return Err(BadReply::form(format!(
@@ -496,7 +500,10 @@ fn check_buttons(raw: Vec<RawButton>, private: bool) -> Result<Vec<Button>, Stri
         }
         let id = id.unwrap_or_else(|| label.clone());
         if id.is_empty() || id.len() > Button::MAX_ID || id.chars().any(char::is_control) {
-            return Err(format!("[{at}].id: write 1 to {} bytes on one line; the label counts where there is none", Button::MAX_ID));
+            return Err(format!(
+                "[{at}].id: write 1 to {} bytes on one line; the label counts where there is none",
+                Button::MAX_ID
+            ));
         }
         if buttons.iter().any(|known| known.id == id) {
             return Err(format!("[{at}].id: another button has the same; give each its own"));

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use frontdesk_model::{
-    Accepted, Attention, Author, ChannelName, CommitInbound, Contact, Content, Conversation, DeadLetter, DeliveryStatus,
-    Direction, Effect, Envelope, Event, EventBody, Identity, Lane, Message, MessageId, NewConversation, Owner,
-    Partition, Seen, Sender, Seq, Status, ThreadKey, Timestamp, Wake,
+    Accepted, Attention, Author, ChannelName, CommitInbound, Contact, Content, Conversation, DeadLetter,
+    DeliveryStatus, Direction, Effect, Envelope, Event, EventBody, Identity, Lane, Message, MessageId, NewConversation,
+    Owner, Partition, Seen, Sender, Seq, Status, ThreadKey, Timestamp, Wake,
 };
 
 use crate::{
@@ -248,7 +248,8 @@ impl ReplyRules<'_> {
             .iter()
             .flat_map(|said| {
                 let message = message(self.ids.message(self.now, partition), said);
-                let to_fetch = message.awaits_attachments().then_some(Effect::MarkFetching { event: None, at: self.now });
+                let to_fetch =
+                    message.awaits_attachments().then_some(Effect::MarkFetching { event: None, at: self.now });
                 let append = Effect::Append {
                     id: self.ids.event(self.now, partition),
                     at: self.now,

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use frontdesk_model::{
-    Button, Attachment, AttachmentId, AttachmentState, Attention, Author, Capabilities, Contact, ContactId, ContentHash,
-    Conversation, ConversationId, DeadLetter, DeadLetterId, DeliveryStatus, Direction, Event, EventBody, EventId,
-    FetchOutcome, Flaw, FlawKind, Identity, Lane, LoggedChange, Looked, MessageId, MessageRecord, Owner, Seq, Status,
-    TextUnit, Timestamp, Version,
+    Attachment, AttachmentId, AttachmentState, Attention, Author, Button, Capabilities, Contact, ContactId,
+    ContentHash, Conversation, ConversationId, DeadLetter, DeadLetterId, DeliveryStatus, Direction, Event, EventBody,
+    EventId, FetchOutcome, Flaw, FlawKind, Identity, Lane, LoggedChange, Looked, MessageId, MessageRecord, Owner, Seq,
+    Status, TextUnit, Timestamp, Version,
 };
 use frontdesk_richtext::Said;
 use serde::Serialize;

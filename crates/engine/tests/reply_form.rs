@@ -6,7 +6,7 @@ use frontdesk_model::{Content, Version};
 use proptest::prelude::*;
 
 fn says(content: Content) -> ReplyMessage {
-    ReplyMessage { content, attachments: Vec::new(), reply_to: None, private: false }
+    ReplyMessage { content, attachments: Vec::new(), reply_to: None, private: false, buttons: Vec::new() }
 }
 
 fn text(text: &str) -> Content {

@@ -130,7 +130,7 @@ async fn live(config: Config) -> Result<Ended> {
     let own_url = format!("http://{address}");
     let public_url = config.server.public_url.clone().unwrap_or_else(|| own_url.clone());
     let figures = figures::install();
-    let channels = Channels::build(&config, &clock)?;
+    let channels = Channels::build(&config, &reload::surroundings_of(&config, &clock))?;
     let engine = Engine::start(
         Arc::clone(&store),
         Arc::clone(&clock),

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AttachmentId, Attention, Author, Button, ContactId, Content, DeliveryStatus, Direction, EventId, Message, MessageId,
-    Owner, Seq, Status, Timestamp,
+    AttachmentId, Attention, Author, Button, ContactId, Content, DeliveryStatus, Direction, EventId, Message,
+    MessageId, Owner, Seq, Status, Timestamp,
 };
 
 /// A fact in a conversation's log.
@@ -192,7 +192,9 @@ impl EventBody {
     pub fn author(&self) -> Option<&Author> {
         match self {
             Self::MessageCreated { message } => Some(&message.author),
-            Self::MessageEdited { by, .. } | Self::MessageWithdrawn { by, .. } | Self::ButtonPressed { by, .. } => Some(by),
+            Self::MessageEdited { by, .. } | Self::MessageWithdrawn { by, .. } | Self::ButtonPressed { by, .. } => {
+                Some(by)
+            }
             Self::ReactionAdded(reaction) | Self::ReactionRemoved(reaction) => Some(&reaction.by),
             _ => None,
         }
@@ -213,7 +215,11 @@ impl EventBody {
     pub fn without(&self, contact: ContactId, alone: bool) -> Option<Self> {
         let theirs = |author: &Author| matches!(author, Author::Contact { id, .. } if *id == contact);
         let reaction = |Reaction { message_id, by, .. }: &Reaction| {
-            (alone || theirs(by)).then(|| Reaction { message_id: *message_id, reaction: String::new(), by: Author::System })
+            (alone || theirs(by)).then(|| Reaction {
+                message_id: *message_id,
+                reaction: String::new(),
+                by: Author::System,
+            })
         };
         match self {
             Self::MessageCreated { message } if alone || theirs(&message.author) => {

@@ -39,6 +39,7 @@ fn conversation() -> Conversation {
         discarded: vec![MessageId::new(at(), partition, [3; 9])],
         created_at: at(),
         updated_at: at(),
+        origin: None,
     }
 }
 
@@ -56,6 +57,11 @@ fn message() -> Message {
         auto_generated: false,
         sent_at: Some(at()),
         received_at: at(),
+        buttons: Vec::new(),
+        quote: None,
+        forwarded_from: None,
+        edited_at: None,
+        settles_at: None,
     }
 }
 

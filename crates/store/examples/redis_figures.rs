@@ -88,6 +88,11 @@ impl Maker {
             auto_generated: false,
             sent_at: None,
             received_at: Wall.now(),
+            buttons: Vec::new(),
+            quote: None,
+            forwarded_from: None,
+            edited_at: None,
+            settles_at: None,
         }
     }
 

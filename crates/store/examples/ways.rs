@@ -187,6 +187,11 @@ fn inbound(thread: &ThreadKey, conversation: usize, number: usize) -> CommitInbo
         auto_generated: false,
         sent_at: Some(at),
         received_at: at,
+        buttons: Vec::new(),
+        quote: None,
+        forwarded_from: None,
+        edited_at: None,
+        settles_at: None,
     };
     let channel: ChannelName = "shop".parse().unwrap();
     let new = NewConversation {
@@ -230,6 +235,11 @@ async fn answer(store: &SqliteStore, claim: &Claim) -> (Settled, MessageId) {
         auto_generated: false,
         sent_at: Some(at),
         received_at: at,
+        buttons: Vec::new(),
+        quote: None,
+        forwarded_from: None,
+        edited_at: None,
+        settles_at: None,
     };
     let effects = vec![
         Effect::Append {

@@ -52,7 +52,10 @@ pub fn channel(case: &dyn AdapterCase, far_end: &FarEnd) -> (Arc<dyn Adapter>, A
 /// A channel that sends to an address, and the clock that it was given.
 pub fn channel_at(case: &dyn AdapterCase, address: SocketAddr) -> (Arc<dyn Adapter>, Arc<TestClock>) {
     let clock = Arc::new(TestClock::new(case.now()));
-    let adapter = case.config(address).build(Arc::clone(&clock) as _).unwrap();
+    let adapter = case
+        .config(address)
+        .build(frontdesk_model::Surroundings { clock: Arc::clone(&clock) as _, public_url: None })
+        .unwrap();
     (adapter, clock)
 }
 

@@ -301,6 +301,11 @@ pub fn said(id: MessageId, direction: Direction) -> Message {
         auto_generated: false,
         sent_at: None,
         received_at: Timestamp::from_millis(0),
+        buttons: Vec::new(),
+        quote: None,
+        forwarded_from: None,
+        edited_at: None,
+        settles_at: None,
     }
 }
 

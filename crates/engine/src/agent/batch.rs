@@ -8,7 +8,8 @@
 use std::{borrow::Cow, time::Duration};
 
 use frontdesk_model::{
-    Author, Batch, Claim, Content, Direction, Effect, Event, EventBody, Message, MessageId, Seq, StoreError, Take, Timestamp, Version,
+    Author, Batch, Claim, Content, Direction, Effect, Event, EventBody, Message, MessageId, Seq, StoreError, Take,
+    Timestamp, Version,
 };
 
 use super::{Protocol, Turn};
@@ -156,7 +157,9 @@ fn asks(event: &Event) -> bool {
 }
 
 fn as_message(event: &Event) -> Option<Cow<'_, Message>> {
-    let EventBody::ButtonPressed { button, by, .. } = &event.body else { return event.body.message().map(Cow::Borrowed) };
+    let EventBody::ButtonPressed { button, by, .. } = &event.body else {
+        return event.body.message().map(Cow::Borrowed);
+    };
     Some(Cow::Owned(Message {
         id: MessageId::from_bytes(event.id.to_bytes()),
         direction: Direction::Inbound,

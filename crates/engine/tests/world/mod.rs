@@ -59,6 +59,8 @@ impl Channel {
                 typing: false,
                 outbound: true,
                 resend,
+                delete: false,
+                refers: false,
             },
             parts_per_message,
             outcomes: Mutex::default(),
@@ -311,6 +313,11 @@ pub fn envelope(thread: &str, id: &str, text: &str) -> Envelope {
         attachments: Vec::new(),
         auto_generated: false,
         sent_at: None,
+        reply_to: None,
+        quote: None,
+        forwarded_from: None,
+        album: None,
+        origin: None,
     }
 }
 

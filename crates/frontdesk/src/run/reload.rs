@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::{Context, Result};
 use frontdesk_engine::{ConnectedChannel, Engine};
-use frontdesk_model::{ChannelName, Clock, Settings};
+use frontdesk_model::{ChannelName, Clock, Settings, Surroundings};
 use tokio::task::AbortHandle;
 
 use super::{Daemon, engine_options, http_options, mounted};
@@ -27,6 +27,8 @@ pub(super) struct Channels(BTreeMap<ChannelName, RunningChannel>);
 pub(super) struct RunningChannel {
     pub(super) connected: ConnectedChannel,
     settings: Settings,
+    /// Where its routes are reached from outside.
+    public_url: Option<String>,
     receiver: Option<Receiver>,
 }
 
@@ -48,18 +50,20 @@ struct Difference {
 }
 
 impl Channels {
-    pub(super) fn build(config: &Config, clock: &Arc<dyn Clock>) -> Result<Self> {
-        Self::default().changed_to(config, clock).map(|(channels, _)| channels)
+    pub(super) fn build(config: &Config, surroundings: &Surroundings) -> Result<Self> {
+        Self::default().changed_to(config, surroundings).map(|(channels, _)| channels)
     }
 
     /// The channels of another configuration; those that are the same are shared with these. Starts and stops nothing.
-    fn changed_to(&self, config: &Config, clock: &Arc<dyn Clock>) -> Result<(Self, Difference)> {
+    fn changed_to(&self, config: &Config, surroundings: &Surroundings) -> Result<(Self, Difference)> {
         let mut next = BTreeMap::new();
         let mut difference = Difference::default();
         for channel in &config.channels {
             let before = self.0.get(&channel.name);
             let same = |running: &&RunningChannel| {
-                running.connected.kind == channel.kind && running.settings == channel.settings
+                running.connected.kind == channel.kind
+                    && running.settings == channel.settings
+                    && running.public_url == surroundings.public_url
             };
             let connected = match before.filter(same) {
                 Some(running) => running.connected.clone(),
@@ -68,13 +72,18 @@ impl Channels {
                     list.push(channel.name.to_string());
                     let adapter = channel
                         .config
-                        .build(Arc::clone(clock))
+                        .build(surroundings.clone())
                         .with_context(|| format!("the channel {} cannot be started", channel.name))?;
                     let (name, kind, account) = (channel.name.clone(), channel.kind.clone(), channel.config.account());
                     ConnectedChannel { name, kind, account, adapter }
                 }
             };
-            let running = RunningChannel { connected, settings: channel.settings.clone(), receiver: None };
+            let running = RunningChannel {
+                connected,
+                settings: channel.settings.clone(),
+                public_url: surroundings.public_url.clone(),
+                receiver: None,
+            };
             next.insert(channel.name.clone(), running);
         }
         difference.removed = self.0.keys().filter(|name| !next.contains_key(*name)).map(ToString::to_string).collect();
@@ -109,6 +118,11 @@ impl Channels {
         }
         *self = next;
     }
+}
+
+/// What channels are made in.
+pub(super) fn surroundings_of(config: &Config, clock: &Arc<dyn Clock>) -> Surroundings {
+    Surroundings { clock: Arc::clone(clock), public_url: config.server.public_url.clone() }
 }
 
 impl Daemon {
@@ -146,7 +160,7 @@ impl Daemon {
         let store = Store { retention: read.store.retention, ..store.clone() };
         let config = Config { server, store, ..read };
         let keys = keys::provide(&config, &self.key_source).context("a key could not be made")?;
-        let (channels, difference) = self.channels.changed_to(&config, &self.clock)?;
+        let (channels, difference) = self.channels.changed_to(&config, &surroundings_of(&config, &self.clock))?;
         let public_url = config.server.public_url.clone().unwrap_or_else(|| self.own_url.clone());
         let options = engine_options(&config, &keys, &channels, public_url, self.files.clone());
         self.engine.reconfigure(options).await?;

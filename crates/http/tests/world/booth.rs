@@ -28,6 +28,8 @@ static CAPABILITIES: LazyLock<Capabilities> = LazyLock::new(|| Capabilities {
     typing: false,
     outbound: true,
     resend: Resend::SameKey,
+    delete: false,
+    refers: false,
 });
 
 #[derive(Clone, Default)]
@@ -206,6 +208,11 @@ impl Counter {
             attachments: Vec::new(),
             auto_generated: false,
             sent_at: None,
+            reply_to: None,
+            quote: None,
+            forwarded_from: None,
+            album: None,
+            origin: None,
         };
         let accepted = self.inbox.accept(envelope).await.unwrap();
         ok(202, json!({"conversation_id": accepted.conversation, "message_id": accepted.message}))

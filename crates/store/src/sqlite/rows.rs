@@ -78,7 +78,10 @@ pub(super) fn find(connection: &Connection, thread: &ThreadKey, keys: &[DedupeKe
 
 /// What is remembered under a name.
 pub(super) fn recall(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
-    connection.prepare_cached("SELECT value FROM remembered WHERE name = ?1")?.query_row([name], |row| row.get(0)).optional()
+    connection
+        .prepare_cached("SELECT value FROM remembered WHERE name = ?1")?
+        .query_row([name], |row| row.get(0))
+        .optional()
 }
 
 /// What stands for a conversation in other tables.

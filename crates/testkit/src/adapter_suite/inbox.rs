@@ -1,6 +1,7 @@
 //! Inboxes that a test decides for.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -10,8 +11,8 @@ use std::{
 
 use async_trait::async_trait;
 use frontdesk_model::{
-    Accepted, AccountId, ConversationId, Envelope, Inbox, InboxError, KindName, MessageId, Partition, Seen, ThreadKey,
-    Timestamp, UniqueWithin,
+    Accepted, AccountId, ConversationId, Envelope, Inbox, InboxError, KindName, MessageId, Occurrence, Partition, Seen,
+    ThreadKey, Timestamp, UniqueWithin,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -22,6 +23,8 @@ pub struct TestInbox {
     arrived: watch::Sender<usize>,
     permits: Semaphore,
     closed: AtomicBool,
+    noted: Mutex<Vec<Occurrence>>,
+    remembered: Mutex<BTreeMap<String, String>>,
 }
 
 impl TestInbox {
@@ -43,6 +46,8 @@ impl TestInbox {
             arrived: watch::Sender::new(0),
             permits: Semaphore::new(permits),
             closed: AtomicBool::new(false),
+            noted: Mutex::default(),
+            remembered: Mutex::default(),
         })
     }
 
@@ -74,6 +79,12 @@ impl TestInbox {
         *self.arrived.borrow()
     }
 
+    /// What was noted besides messages, in order, each once.
+    #[must_use]
+    pub fn noted(&self) -> Vec<Occurrence> {
+        self.noted.lock().unwrap().clone()
+    }
+
     /// What was committed, in order, each message once.
     #[must_use]
     pub fn taken(&self) -> Vec<Envelope> {
@@ -101,6 +112,28 @@ impl Inbox for TestInbox {
         let accepted = ids(&taken, &envelope);
         taken.push((envelope, accepted));
         Ok(accepted)
+    }
+
+    async fn note(&self, occurrence: Occurrence) -> Result<(), InboxError> {
+        self.arrived.send_modify(|count| *count += 1);
+        if self.closed.load(Ordering::SeqCst) {
+            let reason = "the store is full".to_owned();
+            return Err(InboxError::Unavailable { retry_after: Duration::from_millis(6_500), reason });
+        }
+        let mut noted = self.noted.lock().unwrap();
+        if !noted.iter().any(|known| known.external_id == occurrence.external_id) {
+            noted.push(occurrence);
+        }
+        Ok(())
+    }
+
+    async fn recall(&self, name: &str) -> Result<Option<String>, InboxError> {
+        Ok(self.remembered.lock().unwrap().get(name).cloned())
+    }
+
+    async fn remember(&self, name: &str, value: &str) -> Result<(), InboxError> {
+        self.remembered.lock().unwrap().insert(name.to_owned(), value.to_owned());
+        Ok(())
     }
 }
 

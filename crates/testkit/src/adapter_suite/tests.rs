@@ -49,7 +49,7 @@ impl ChannelConfig for Config {
         AccountId::new("small").unwrap()
     }
 
-    fn build(&self, clock: Arc<dyn Clock>) -> Result<Arc<dyn Adapter>, BuildError> {
+    fn build(&self, surroundings: frontdesk_model::Surroundings) -> Result<Arc<dyn Adapter>, BuildError> {
         let capabilities = Capabilities {
             max_text: None,
             unit: TextUnit::Bytes,
@@ -59,8 +59,10 @@ impl ChannelConfig for Config {
             typing: false,
             outbound: true,
             resend: Resend::SameKey,
+            delete: false,
+            refers: false,
         };
-        Ok(Arc::new(Small { flaw: self.0, address: self.1, clock, capabilities }))
+        Ok(Arc::new(Small { flaw: self.0, address: self.1, clock: surroundings.clock, capabilities }))
     }
 }
 
@@ -115,6 +117,11 @@ impl RouteHandler for Handler {
             attachments: Vec::new(),
             auto_generated: false,
             sent_at: None,
+            reply_to: None,
+            quote: None,
+            forwarded_from: None,
+            album: None,
+            origin: None,
         };
         let fine = |body| RouteResponse::Json { status: 202, headers: vec![], body };
         if self.0 == Flaw::AnswersFirst {
@@ -228,6 +235,11 @@ impl AdapterCase for Case {
                 auto_generated: false,
                 sent_at: None,
                 received_at: self.now(),
+                buttons: Vec::new(),
+                quote: None,
+                forwarded_from: None,
+                edited_at: None,
+                settles_at: None,
             },
             conversation: ConversationId::from_bytes([2; 16]),
             thread: ThreadId::new("t").unwrap(),

@@ -9,7 +9,7 @@ use super::{Bench, contact, said, thread};
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn pending(message: MessageId, place: u8) -> Attachment {
-    let state = AttachmentState::Pending { url: "https://files.example/photo.jpg?key=1".into(), tries: 0 };
+    let state = AttachmentState::Pending { at: FileAt::Url("https://files.example/photo.jpg?key=1".into()), tries: 0 };
     Attachment { id: AttachmentId::of_message(message, place), name: "foto \u{1f600}.jpg".into(), state }
 }
 
@@ -33,8 +33,11 @@ async fn say_with(bench: &Bench, name: &str, make: &[fn(MessageId, u8) -> Attach
     let attachments = (0..).zip(make).map(|(place, make)| make(inbound.message, place)).collect();
     let message = Message { attachments, ..said(inbound.message, Direction::Inbound) };
     let wakes = vec![Wake { lane: Lane::Agent, only_if_owner: Some(Owner::Agent) }];
-    inbound.effects =
-        vec![Effect::PutParticipant(contact(1)), bench.event(message.clone(), wakes, None), Effect::MarkFetching { event: None, at: at }];
+    inbound.effects = vec![
+        Effect::PutParticipant(contact(1)),
+        bench.event(message.clone(), wakes, None),
+        Effect::MarkFetching { event: None, at: at },
+    ];
     match bench.store.commit_inbound(inbound).await.unwrap() {
         Committed::New { conversation, seq, .. } => Said { conversation, seq, message },
         duplicate @ Committed::Duplicate { .. } => panic!("{duplicate:?}"),

@@ -42,6 +42,7 @@ pub async fn a_new_conversation_is_as_it_was_named(bench: Bench) {
         snoozed_until: None,
         version: Version(0),
         subject: Some("An order".into()),
+        origin: None,
         participants: Vec::new(),
         first_seq: Seq(1),
         last_seq: Seq(1),

@@ -330,6 +330,12 @@ pub async fn workers_at_once_settle_every_event_once_and_in_order(bench: Bench) 
                 }
                 EventBody::DeliveryUpdated { message_id, .. } => delivered.push(message_id),
                 EventBody::MessageDeleted { .. }
+                | EventBody::MessageEdited { .. }
+                | EventBody::MessageWithdrawn { .. }
+                | EventBody::ReactionAdded(_)
+                | EventBody::ReactionRemoved(_)
+                | EventBody::ButtonPressed { .. }
+                | EventBody::Unreadable { .. }
                 | EventBody::AttachmentUpdated { .. }
                 | EventBody::ConversationUpdated { .. } => {}
             }

@@ -7,8 +7,10 @@ pub(super) fn capabilities(outbound: bool) -> Capabilities {
     Capabilities {
         max_text: None,
         unit: TextUnit::Bytes,
-        buttons: false,
+        buttons: true,
         edit: false,
+        delete: false,
+        refers: false,
         attachments: true,
         typing: false,
         outbound,

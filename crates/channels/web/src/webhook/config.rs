@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use frontdesk_model::{
-    AccountId, Adapter, BadRate, BuildError, ChannelConfig, ChannelName, Clock, Key, Kind, KindName, Need, Problem,
-    Rate, RouteDocument, Settings, Shape,
+    AccountId, Adapter, BadRate, BuildError, ChannelConfig, ChannelName, Key, Kind, KindName, Need, Problem, Rate,
+    RouteDocument, Settings, Shape, Surroundings,
 };
 use url::Url;
 
@@ -211,7 +211,8 @@ impl ChannelConfig for WebhookConfig {
         self.account.clone()
     }
 
-    fn build(&self, clock: Arc<dyn Clock>) -> Result<Arc<dyn Adapter>, BuildError> {
+    fn build(&self, surroundings: Surroundings) -> Result<Arc<dyn Adapter>, BuildError> {
+        let clock = surroundings.clock;
         let far_end = self
             .deliver_url
             .clone()

@@ -1,10 +1,10 @@
 //! A look into the channel: what a body means, and the body of an answer.
 
 use frontdesk_model::{
-    Decoded, DecodedAttachment, DecodedSender, DecodedThread, Envelope, Insight, Raw, RemoteFile, Rendered, Unreadable,
-    Wanted, WantedAttachment,
+    Button, Decoded, DecodedAttachment, DecodedSender, DecodedThread, Envelope, FileAt, Insight, Raw, RemoteFile,
+    Rendered, Unreadable, Wanted, WantedAttachment,
 };
-use frontdesk_richtext::{Loss, Said, append_buttons, document, show, write};
+use frontdesk_richtext::{Said, document, show};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -38,20 +38,11 @@ impl Insight for WebhookInsight {
     }
 
     fn render(&self, wanted: &Wanted) -> Rendered {
-        let mut document = document(&wanted.content);
-        let mut lost = Vec::new();
-        let Said { mut text, mut markdown } = Said::of_document(&wanted.content, &document);
-        if !wanted.buttons.is_empty() {
-            append_buttons(&mut document, wanted.buttons.iter().map(|button| button.label.as_str()));
-            lost.push(Loss::Buttons);
-        }
-        if !lost.is_empty() {
-            text = write::plain(&document).text.into();
-            markdown = write::markdown(&document).text.into();
-        }
+        let document = document(&wanted.content);
+        let Said { text, markdown } = Said::of_document(&wanted.content, &document);
         let html = wire::html(&document);
-        let mut degraded = html.degraded;
-        lost.into_iter().for_each(|loss| degraded.note(loss));
+        let buttons: Vec<Button> =
+            wanted.buttons.iter().map(|of| Button { id: of.id.clone(), label: of.label.clone() }).collect();
         let body = wire::body(&Delivered {
             id: None,
             timestamp: None,
@@ -61,9 +52,10 @@ impl Insight for WebhookInsight {
             markdown: &markdown,
             html: &html.text,
             attachments: wanted.attachments.iter().map(attached).collect(),
+            buttons: &buttons,
             reply_to: wanted.reply_to.as_deref(),
         });
-        Rendered { requests: vec![json!({ "body": body })], degraded: degraded.names().collect() }
+        Rendered { requests: vec![json!({ "body": body })], degraded: html.degraded.names().collect() }
     }
 }
 
@@ -108,7 +100,10 @@ fn decoded(envelope: &Envelope) -> Decoded {
         inline: false,
         content_id: None,
         file_id: None,
-        url: Some(file.url.clone()),
+        url: match &file.at {
+            FileAt::Url(url) => Some(url.clone()),
+            FileAt::Handle(_) => None,
+        },
     };
     decoded.attachments = envelope.attachments.iter().map(attachment).collect();
     decoded

@@ -9,8 +9,8 @@
 //! has no element for is told to whoever wrote the message ([`degraded`]).
 
 use frontdesk_model::{
-    Attachment, AttachmentState, Content, Envelope, ExternalId, FrozenPart, HttpProblem, Identity, Link, MessageId,
-    Outgoing, RemoteFile, Sender, ThreadId, Timestamp, Trust, UniqueWithin,
+    Attachment, AttachmentState, Button, Content, Envelope, ExternalId, FileAt, FrozenPart, HttpProblem, Identity,
+    Link, MessageId, Outgoing, RemoteFile, Sender, ThreadId, Timestamp, Trust, UniqueWithin,
 };
 use frontdesk_richtext::{Document, HtmlRules, Rendering, Said, document, write};
 use serde_json::json;
@@ -80,6 +80,11 @@ pub fn decode(body: &[u8], arrived: Arrived<'_>) -> Result<Envelope, HttpProblem
         attachments,
         auto_generated: message.switch("auto_generated")?,
         sent_at: message.moment("sent_at")?,
+        reply_to: None,
+        quote: None,
+        forwarded_from: None,
+        album: None,
+        origin: None,
     })
 }
 
@@ -122,7 +127,7 @@ fn attachment(item: Value) -> Result<RemoteFile, HttpProblem> {
         return Err(file.invalid("url", &format_args!("write an http or https address of at most {MAX_URL} bytes")));
     }
     // However long a name is, a bounded piece of it is used.
-    Ok(RemoteFile { url, name: file.text("name")? })
+    Ok(RemoteFile { at: FileAt::Url(url), name: file.text("name")? })
 }
 
 fn sender(mut from: Object) -> Result<(ThreadId, Sender), HttpProblem> {
@@ -295,6 +300,7 @@ pub(super) struct Delivered<'a> {
     pub(super) markdown: &'a str,
     pub(super) html: &'a str,
     pub(super) attachments: Vec<serde_json::Value>,
+    pub(super) buttons: &'a [Button],
     pub(super) reply_to: Option<&'a str>,
 }
 
@@ -313,6 +319,7 @@ pub(super) fn encode(outgoing: &Outgoing) -> FrozenPart {
         markdown: &markdown,
         html: &html(&document).text,
         attachments: message.attachments.iter().map(attached).collect(),
+        buttons: &message.buttons,
         reply_to: outgoing.reply_to_external.as_ref().map(ExternalId::as_str),
     }))
 }
@@ -332,6 +339,7 @@ pub(super) fn body(of: &Delivered<'_>) -> serde_json::Value {
                 "markdown": of.markdown,
                 "html": of.html,
                 "attachments": of.attachments,
+                "buttons": of.buttons,
                 "reply_to": of.reply_to,
             },
         },

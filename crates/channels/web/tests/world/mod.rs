@@ -54,7 +54,9 @@ impl World {
     pub fn new(settings: &Settings) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let clock = Arc::new(TestClock::new(now()));
-        let adapter = checked(settings).build(Arc::clone(&clock) as _).unwrap();
+        let adapter = checked(settings)
+            .build(frontdesk_model::Surroundings { clock: Arc::clone(&clock) as _, public_url: None })
+            .unwrap();
         Self { clock, inbox: TestInbox::open(), adapter }
     }
 
@@ -142,6 +144,11 @@ pub fn outgoing() -> Outgoing {
             auto_generated: false,
             sent_at: None,
             received_at: now(),
+            buttons: Vec::new(),
+            quote: None,
+            forwarded_from: None,
+            edited_at: None,
+            settles_at: None,
         },
         conversation: ConversationId::new(now(), partition, [5; 9]),
         thread,

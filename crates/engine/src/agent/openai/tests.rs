@@ -46,6 +46,7 @@ fn conversation() -> Conversation {
         discarded: Vec::new(),
         created_at: now(),
         updated_at: now(),
+        origin: None,
     }
 }
 
@@ -67,6 +68,11 @@ fn message(author: Author, text: &str) -> Message {
         auto_generated: false,
         sent_at: None,
         received_at: now(),
+        buttons: Vec::new(),
+        quote: None,
+        forwarded_from: None,
+        edited_at: None,
+        settles_at: None,
     }
 }
 
@@ -234,6 +240,7 @@ fn says(text: &str) -> ChatAnswer {
         attachments: Vec::new(),
         reply_to: None,
         private: false,
+        buttons: Vec::new(),
     }];
     ChatAnswer { reply: Reply { messages, ..Reply::default() }, strange_calls: 0 }
 }
