@@ -33,7 +33,10 @@ FRONTDESK_LOG is their level: error, warn, info, debug, trace or off. With --jso
 pub(crate) const CHECK: &str = "\
 Say everything that is wrong with the configuration, each with its line, its key and the mend.
 
-It opens no store, makes no key and connects to nothing. Ends with 0 when a daemon would start, else with 2.";
+It opens no store, makes no key and connects to nothing. Ends with 0 when a daemon would start, else with 2.
+
+With --online every channel's far end is asked how it is set up, and what to switch where is said; nothing is sent to anybody and \
+nothing is changed. Ends with 1 when a daemon would start and a channel of it would not work.";
 
 pub(crate) const INIT: &str = "\
 Write a first configuration, with the secrets that it names in files beside it, and say what to do next.

@@ -9,7 +9,7 @@ use std::{
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use frontdesk::{
-    check::{Form, Verdict, check},
+    check::{Form, Verdict, check, check_online},
     cli::{self, Call, Failure, Screen, colour_of},
     config::{Config, Environment, as_json, as_text, locate},
     logging, registry,
@@ -39,7 +39,11 @@ enum Command {
     Run,
     /// Say everything that is wrong with the configuration
     #[command(long_about = help::CHECK)]
-    Check,
+    Check {
+        /// Also ask the channels' far ends how they are set up
+        #[arg(long)]
+        online: bool,
+    },
     /// Write a first configuration, with secrets
     #[command(long_about = help::INIT, after_long_help = help::AFTER_INIT)]
     Init(cli::init::Arguments),
@@ -97,7 +101,7 @@ fn main() -> ExitCode {
     let call = Call { config: arguments.config, json: arguments.json, environment, screen };
     let ended = match arguments.command {
         None | Some(Command::Run) => return serve(&call),
-        Some(Command::Check) => return report(&call),
+        Some(Command::Check { online }) => return report(&call, online),
         Some(Command::Init(arguments)) => cli::init::run(&call, &arguments),
         Some(Command::Status(arguments)) => call.wait(cli::status::run(&call, &arguments)),
         Some(Command::Tail(arguments)) => call.wait(cli::tail::run(&call, &arguments)),
@@ -117,14 +121,27 @@ fn main() -> ExitCode {
     call.end(ended)
 }
 
-fn report(call: &Call) -> ExitCode {
+fn report(call: &Call, online: bool) -> ExitCode {
     let file = locate(call.config.as_deref(), &call.environment);
     let form =
         if call.json { Form::Json } else { Form::Text(colour_of(std::io::stdout().is_terminal(), &call.environment)) };
-    let report = check(&file, &call.environment, registry::kinds(), form);
+    let report = if online {
+        let mut looked = None;
+        let ended = call.wait(async {
+            looked = Some(check_online(&file, &call.environment, registry::kinds(), form).await);
+            Ok(())
+        });
+        match looked {
+            Some(report) => report,
+            None => return call.end(ended),
+        }
+    } else {
+        check(&file, &call.environment, registry::kinds(), form)
+    };
     let written = call.screen.print(&report.text);
     match (report.verdict, written) {
         (Verdict::Refused, _) => ExitCode::from(WRONG),
+        (Verdict::Unwell, Ok(_)) => ExitCode::from(FAILED),
         (Verdict::Fine, written) => call.end(written),
     }
 }
