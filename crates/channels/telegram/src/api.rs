@@ -19,7 +19,7 @@ use reqwest::{Client, Response, StatusCode, redirect};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use teloxide_core::{
-    Bot, RequestError,
+    ApiError, Bot, RequestError, payloads,
     requests::{JsonRequest, Payload, Request as _},
 };
 use url::Url;
@@ -86,15 +86,40 @@ pub(crate) struct Refused {
     pub(crate) migrated_to: Option<i64>,
 }
 
-/// A call of teloxide's, with its answer as it comes.
+/// A control call of teloxide's, by the name that the Bot API has for it. teloxide writes names with a capital letter, which Telegram
+/// takes, and which a server of one's own need not.
+pub(crate) trait Call: Serialize + Send + 'static {
+    const NAME: &'static str;
+}
+
+macro_rules! calls {
+    ($($payload:ident = $name:literal),* $(,)?) => {
+        $(impl Call for payloads::$payload {
+            const NAME: &'static str = $name;
+        })*
+    };
+}
+
+calls! {
+    AnswerCallbackQuery = "answerCallbackQuery",
+    DeleteMessage = "deleteMessage",
+    DeleteWebhook = "deleteWebhook",
+    GetFile = "getFile",
+    GetMe = "getMe",
+    GetWebhookInfo = "getWebhookInfo",
+    SendChatAction = "sendChatAction",
+    SetWebhook = "setWebhook",
+}
+
+/// Such a call, with its answer as it comes.
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Loose<P>(P);
+struct Loose<C>(C);
 
-impl<P: Payload> Payload for Loose<P> {
+impl<C: Call> Payload for Loose<C> {
     type Output = Value;
 
-    const NAME: &'static str = P::NAME;
+    const NAME: &'static str = C::NAME;
 }
 
 #[derive(Deserialize)]
@@ -137,10 +162,7 @@ impl Api {
     }
 
     /// Asks or sets something, once, with teloxide's payload.
-    pub(crate) async fn ask<P>(&self, payload: P) -> Answer
-    where
-        P: Payload + Serialize + 'static,
-    {
+    pub(crate) async fn ask<C: Call>(&self, payload: C) -> Answer {
         let asked = JsonRequest::new(self.bot.clone(), Loose(payload)).send();
         match tokio::time::timeout(CONTROL, asked).await {
             Ok(Ok(answer)) => Answer::Done(answer),
@@ -156,16 +178,23 @@ impl Api {
         };
         match error {
             RequestError::Api(error) => {
-                let words = error.to_string();
-                let words = words.strip_prefix("Unknown error: ").unwrap_or(&words).trim_matches('"');
-                refused(status_of(words), words, None, None)
+                let words = match error {
+                    ApiError::Unknown(words) => words.clone(),
+                    ApiError::InvalidToken => "Unauthorized".to_owned(),
+                    known => known.to_string(),
+                };
+                refused(status_of(&words), &words, None, None)
             }
             RequestError::RetryAfter(seconds) => refused(429, "Too Many Requests", Some(seconds.duration()), None),
             RequestError::MigrateToChatId(chat) => {
                 refused(400, "Bad Request: group chat was upgraded to a supergroup chat", None, Some(chat.0))
             }
             RequestError::Network(error) => self.unreached(error),
-            RequestError::InvalidJson { .. } => Answer::Broken("the answer is not the Bot API's".to_owned()),
+            // teloxide also knows no refusal with empty parameters.
+            RequestError::InvalidJson { raw, .. } => match serde_json::from_str::<Body>(raw) {
+                Ok(body) if !body.ok => self.said_no(body, StatusCode::INTERNAL_SERVER_ERROR),
+                _ => Answer::Broken("the answer is not the Bot API's".to_owned()),
+            },
             RequestError::Io(error) => Answer::NotReached(error.kind().to_string()),
         }
     }
@@ -253,12 +282,7 @@ impl Api {
         }
         match serde_json::from_slice::<Body>(&bytes) {
             Ok(body) if body.ok && status.is_success() => Answer::Done(body.result),
-            Ok(body) if !body.ok => Answer::Refused(Refused {
-                status: body.error_code.unwrap_or(status.as_u16()),
-                words: self.hidden(&body.description),
-                retry_after: body.parameters.retry_after.map(Duration::from_secs),
-                migrated_to: body.parameters.migrate_to_chat_id,
-            }),
+            Ok(body) if !body.ok => self.said_no(body, status),
             _ if status.is_success() && bytes.is_empty() => Answer::Done(Value::Null),
             _ if status.is_success() => Answer::Broken("the answer is not the Bot API's".to_owned()),
             _ => Answer::Refused(Refused {
@@ -268,6 +292,15 @@ impl Api {
                 migrated_to: None,
             }),
         }
+    }
+
+    fn said_no(&self, body: Body, status: StatusCode) -> Answer {
+        Answer::Refused(Refused {
+            status: body.error_code.unwrap_or(status.as_u16()),
+            words: self.hidden(&body.description),
+            retry_after: body.parameters.retry_after.map(Duration::from_secs),
+            migrated_to: body.parameters.migrate_to_chat_id,
+        })
     }
 
     fn broke(&self, error: &reqwest::Error) -> String {
