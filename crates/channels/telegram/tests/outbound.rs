@@ -311,7 +311,10 @@ async fn t40_what_looks_like_markup_is_sent_as_text() {
     send(&adapter, &literal).await;
     let sent = params(&far_end.requests()[0]);
     assert_eq!(sent["text"], said);
-    assert!(sent.get("parse_mode").is_none() && sent.get("entities").is_none(), "{sent}");
+    assert!(sent.get("parse_mode").is_none(), "{sent}");
+    // An address stays one, and leads where it says.
+    let link = json!([{"type": "text_link", "offset": 24, "length": 20, "url": "https://evil.example"}]);
+    assert_eq!(sent["entities"], link, "nothing else is marked");
     assert_eq!(sent["reply_markup"]["inline_keyboard"][0][0], json!({"text": "*<b>no</b>*", "callback_data": "<b>"}));
 }
 

@@ -43,7 +43,8 @@ impl<'a> MakeWriter<'a> for Log {
 impl Log {
     fn of_this_test(level: tracing::Level) -> (Self, tracing::subscriber::DefaultGuard) {
         let log = Self::default();
-        let subscriber = tracing_subscriber::fmt().with_max_level(level).with_writer(log.clone()).finish();
+        let subscriber =
+            tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(log.clone()).finish();
         (log, tracing::subscriber::set_default(subscriber))
     }
 
