@@ -3,18 +3,24 @@
 use std::sync::Arc;
 
 use frontdesk_model::{
-    AccountId, Adapter, BadRate, BuildError, ChannelConfig, ChannelName, Clock, Key, Kind, KindName, Need, Problem,
-    Rate, Secret, Settings, Shape,
+    AccountId, Adapter, BadRate, BuildError, ChannelConfig, ChannelName, Key, Kind, KindName, Need, Problem, Rate,
+    Resend, RouteDocument, Secret, Settings, Shape, Surroundings,
 };
 use url::Url;
 
-use crate::{KIND, api::Api, channel::Telegram, outbound::Limits};
+use crate::{
+    KIND,
+    api::Api,
+    channel::Telegram,
+    outbound::Limits,
+    webhook::{self, Hook},
+};
 
 const PLATFORM: &str = "https://api.telegram.org";
 const WHERE_FROM: &str =
     "write the token that @BotFather gave the bot, such as 123456789:AAE..., best as { env = \"TELEGRAM_TOKEN\" }";
 
-static KEYS: [Key; 4] = [
+static KEYS: [Key; 8] = [
     Key {
         name: "token",
         shape: Shape::Secrets,
@@ -30,11 +36,37 @@ static KEYS: [Key; 4] = [
               that Telegram shows the bot. direct: nothing. What is written to the bot itself is always taken.",
     },
     Key {
+        name: "receive",
+        shape: Shape::Choice(&["poll", "webhook"]),
+        need: Need::Optional,
+        doc: "How updates come. poll, by default: the daemon asks for them. webhook: Telegram posts them to \
+              `{public_url}/v1/channels/{channel}/updates`; the daemon registers that address, and removes it when it polls again.",
+    },
+    Key {
+        name: "on_uncertain",
+        shape: Shape::Choice(&["show", "resend"]),
+        need: Need::Optional,
+        doc: "What follows when nobody knows whether a message arrived, because Telegram cannot be asked. show, by default: it is shown \
+              as uncertain and not sent again. resend: it is sent again, and may be seen twice.",
+    },
+    Key {
         name: "rate",
         shape: Shape::Text,
         need: Need::Optional,
-        doc: "How many messages the bot sends at most, by all daemons on the store together: 30/s by default, beside 1/s in a chat \
-              and 20/min in a group, which are Telegram's. \"off\" counts nothing, for test servers.",
+        doc: "How many messages the bot sends at most, by all daemons on the store together: 30/s by default, which is Telegram's. \
+              \"off\" counts nothing, in chats and groups neither, for test servers.",
+    },
+    Key {
+        name: "rate_per_chat",
+        shape: Shape::Text,
+        need: Need::Optional,
+        doc: "How many of them go to one chat: 1/s by default, which is Telegram's. \"off\" does not count them.",
+    },
+    Key {
+        name: "rate_per_group",
+        shape: Shape::Text,
+        need: Need::Optional,
+        doc: "How many of them go to one group: 20/min by default, which is Telegram's. \"off\" does not count them.",
     },
     Key {
         name: "api_url",
@@ -58,16 +90,29 @@ impl Kind for TelegramKind {
         &KEYS
     }
 
-    fn validate(&self, _channel: &ChannelName, settings: &Settings) -> Result<Box<dyn ChannelConfig>, Vec<Problem>> {
+    fn routes(&self) -> Vec<RouteDocument> {
+        vec![webhook::document()]
+    }
+
+    fn validate(&self, channel: &ChannelName, settings: &Settings) -> Result<Box<dyn ChannelConfig>, Vec<Problem>> {
         let mut problems = Vec::new();
         let token = token(settings, &mut problems);
         let limits = limits(settings, &mut problems);
         let api_url = api_url(settings, &mut problems);
         match (token, api_url) {
-            (Some((account, token)), Some(api_url)) if problems.is_empty() => {
-                let respond = Respond::of(settings.text("respond"));
-                Ok(Box::new(TelegramConfig { account, token, api_url, respond, limits }))
-            }
+            (Some((account, token)), Some(api_url)) if problems.is_empty() => Ok(Box::new(TelegramConfig {
+                channel: channel.clone(),
+                account,
+                token,
+                api_url,
+                respond: Respond::of(settings.text("respond")),
+                receive: Receive::of(settings.text("receive")),
+                resend: match settings.text("on_uncertain") {
+                    Some("resend") => Resend::Wanted,
+                    _ => Resend::MayDouble,
+                },
+                limits,
+            })),
             _ => Err(problems),
         }
     }
@@ -94,6 +139,24 @@ impl Respond {
     }
 }
 
+/// How updates come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Receive {
+    /// By questions of ours.
+    Poll,
+    /// By requests of Telegram's.
+    Webhook,
+}
+
+impl Receive {
+    fn of(word: Option<&str>) -> Self {
+        match word {
+            Some("webhook") => Self::Webhook,
+            _ => Self::Poll,
+        }
+    }
+}
+
 fn token(settings: &Settings, problems: &mut Vec<Problem>) -> Option<(AccountId, Secret)> {
     let mut complain = |what: &str, mend: &str| {
         problems.push(Problem { key: "token", what: what.to_owned(), mend: mend.to_owned() });
@@ -115,16 +178,24 @@ fn token(settings: &Settings, problems: &mut Vec<Problem>) -> Option<(AccountId,
     account.map(|account| (account, token.clone()))
 }
 
-fn limits(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Limits> {
-    let text = settings.text("rate").unwrap_or("30/s");
-    if text == "off" {
-        return None;
-    }
-    let rate = text.parse::<Rate>().map_err(|bad: BadRate| {
-        let mend = "write for example \"30/s\", or \"off\"".to_owned();
-        problems.push(Problem { key: "rate", what: bad.to_string(), mend });
-    });
-    rate.ok().map(Limits::of)
+fn limits(settings: &Settings, problems: &mut Vec<Problem>) -> Limits {
+    let mut rate = |key: &'static str, usual: &'static str| match settings.text(key).unwrap_or(usual) {
+        "off" => None,
+        text => {
+            let rate = text.parse::<Rate>().map_err(|bad: BadRate| {
+                let mend = format!("write for example \"{usual}\", or \"off\"");
+                problems.push(Problem { key, what: bad.to_string(), mend });
+            });
+            rate.ok()
+        }
+    };
+    let limits = Limits {
+        bot: rate("rate", "30/s"),
+        chat: rate("rate_per_chat", "1/s"),
+        group: rate("rate_per_group", "20/min"),
+    };
+    // Off is off: the others are limits within it.
+    if settings.text("rate") == Some("off") { Limits::default() } else { limits }
 }
 
 fn api_url(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Url> {
@@ -150,11 +221,41 @@ fn api_url(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Url> {
 /// Settings that have passed.
 #[derive(Debug)]
 struct TelegramConfig {
+    channel: ChannelName,
     account: AccountId,
     token: Secret,
     api_url: Url,
     respond: Respond,
-    limits: Option<Limits>,
+    receive: Receive,
+    resend: Resend,
+    limits: Limits,
+}
+
+impl TelegramConfig {
+    /// Where Telegram posts updates.
+    fn webhook(&self, public_url: Option<&str>) -> Result<Option<Url>, BuildError> {
+        if self.receive == Receive::Poll {
+            return Ok(None);
+        }
+        let told = public_url.ok_or_else(|| {
+            BuildError(
+                "receive = \"webhook\" needs an address that Telegram can reach: write public_url = \"https://...\" under [server], or \
+                 receive = \"poll\""
+                    .to_owned(),
+            )
+        })?;
+        let hook = format!("{}{}", told.trim_end_matches('/'), webhook::path(&self.channel));
+        let hook = Url::parse(&hook).map_err(|_| BuildError(format!("public_url is no address: {told}")))?;
+        if hook.scheme() != "https"
+            && self.api_url.host_str() == Url::parse(PLATFORM).ok().as_ref().and_then(Url::host_str)
+        {
+            return Err(BuildError(
+                "Telegram posts updates to https addresses alone: write public_url with https under [server], or receive = \"poll\""
+                    .to_owned(),
+            ));
+        }
+        Ok(Some(hook))
+    }
 }
 
 impl ChannelConfig for TelegramConfig {
@@ -162,8 +263,10 @@ impl ChannelConfig for TelegramConfig {
         self.account.clone()
     }
 
-    fn build(&self, clock: Arc<dyn Clock>) -> Result<Arc<dyn Adapter>, BuildError> {
-        let api = Api::new(&self.api_url, &self.token, Arc::clone(&clock))?;
-        Ok(Arc::new(Telegram::new(api, self.respond, self.limits, clock)))
+    fn build(&self, surroundings: Surroundings) -> Result<Arc<dyn Adapter>, BuildError> {
+        let hook = self.webhook(surroundings.public_url.as_deref())?;
+        let api = Arc::new(Api::new(&self.api_url, &self.token, surroundings.clock)?);
+        let hook = Hook::new(&self.token, &self.channel, hook);
+        Ok(Arc::new(Telegram::new(api, hook, self.respond, self.resend, self.limits)))
     }
 }

@@ -177,7 +177,7 @@ fn thread(chat: &Chat, topic: Option<i64>) -> DecodedThread {
     DecodedThread { key, native }
 }
 
-fn sender(user: &User) -> DecodedSender {
+pub(crate) fn sender(user: &User) -> DecodedSender {
     DecodedSender {
         id: Some(user.id.to_string()),
         address: user.username.clone(),
@@ -187,7 +187,7 @@ fn sender(user: &User) -> DecodedSender {
 }
 
 /// Somebody who writes in a group's or a channel's name.
-fn as_sender(chat: &Chat) -> DecodedSender {
+pub(crate) fn as_sender(chat: &Chat) -> DecodedSender {
     DecodedSender {
         id: Some(chat.id.to_string()),
         address: chat.username.clone(),

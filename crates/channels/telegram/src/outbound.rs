@@ -10,20 +10,31 @@
 //! | no connection | not delivered; later, for the whole channel |
 //! | a file that cannot be read here | not delivered; later. One that never came here: failed |
 //! | 5xx, and anything that breaks after that or takes too long | perhaps delivered: the Bot API has no key to ask again with |
+//!
+//! Changing a message and taking one back can be asked for again without harm: what is not known there is tried again. A message that
+//! already says so, or is gone already, is as it should be.
+//!
+//! A file goes up once: Telegram's name for it is remembered for a while by what it holds, and sent in its place.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use frontdesk_model::{
-    Attachment, Budget, Clock, Dispatch, FrozenPart, Link, Outcome, Outgoing, Rate, Scope, ThreadId, Wanted,
+    Attachment, Budget, Button, Clock, Dispatch, FrozenPart, Link, Outcome, Outgoing, Rate, Scope, ThreadId, Wanted,
+    WantedButton,
 };
 use serde_json::{Value, json};
+use teloxide_core::{
+    payloads::{DeleteMessage, SendChatAction},
+    types::{ChatAction, ChatId, MessageId, ThreadId as TopicId},
+};
 
 use crate::{
     api::{Answer, Api, Refused, Upload},
+    intake::{Intake, place},
     render,
 };
 
@@ -36,47 +47,47 @@ const MAX_PHOTO: u64 = 10_000_000;
 const MAX_FILE: u64 = 50_000_000;
 const TYPING: Duration = Duration::from_secs(5);
 
-/// What Telegram allows (<https://core.telegram.org/bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this>).
-#[derive(Debug, Clone, Copy)]
+/// What Telegram allows (<https://core.telegram.org/bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this>), or less. `None`: not
+/// counted.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Limits {
-    bot: Rate,
+    pub(crate) bot: Option<Rate>,
+    pub(crate) chat: Option<Rate>,
+    /// Beside that of the chat.
+    pub(crate) group: Option<Rate>,
 }
-
-const IN_A_CHAT: Rate = Rate { most: 1, within: Duration::from_secs(1) };
-const IN_A_GROUP: Rate = Rate { most: 20, within: Duration::from_secs(60) };
 
 impl Limits {
-    pub(crate) fn of(bot: Rate) -> Self {
-        Self { bot }
-    }
-
     pub(crate) fn budgets(self, thread: &ThreadId) -> Vec<Budget> {
-        let mut budgets = vec![self.bot.budget("bot")];
         let chat = thread.as_str().split('/').next().unwrap_or_default();
-        budgets.push(IN_A_CHAT.budget(format!("chat {chat}")));
         // Numbers of groups are negative.
-        if chat.starts_with('-') {
-            budgets.push(IN_A_GROUP.budget(format!("group {chat}")));
-        }
-        budgets
+        let group = self.group.filter(|_| chat.starts_with('-'));
+        [
+            self.bot.map(|rate| rate.budget("bot")),
+            self.chat.map(|rate| rate.budget(format!("chat {chat}"))),
+            group.map(|rate| rate.budget(format!("group {chat}"))),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 }
 
-/// What Telegram said about chats, remembered while it holds.
-pub(crate) struct Floods {
+/// What sends, with what Telegram said that holds for further sends.
+pub(crate) struct Sender {
     clock: Arc<dyn Clock>,
     /// The chat that has to wait, and until when since boot.
     waiting: Mutex<Option<(i64, Duration)>>,
-    /// Groups that have another number now. Telegram says it again to whoever does not know.
-    moved: Mutex<HashMap<i64, i64>>,
+    /// Telegram's names for files that went up, by how and what.
+    uploaded: Mutex<HashMap<String, String>>,
 }
 
-/// So many moves are remembered.
-const MOST_MOVED: usize = 10_000;
+/// So many files are remembered.
+const MOST_UPLOADED: usize = 1_000;
 
-impl Floods {
+impl Sender {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, waiting: Mutex::default(), moved: Mutex::default() }
+        Self { clock, waiting: Mutex::default(), uploaded: Mutex::default() }
     }
 
     /// A 429 does not say whom it is about. Two chats that hear it within one span: the bot.
@@ -91,17 +102,153 @@ impl Floods {
         scope
     }
 
-    fn note_moved(&self, from: i64, to: i64) {
-        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
-        if moved.len() >= MOST_MOVED {
-            moved.clear();
-        }
-        moved.insert(from, to);
+    fn uploaded(&self) -> MutexGuard<'_, HashMap<String, String>> {
+        self.uploaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn now_called(&self, chat: i64) -> i64 {
-        self.moved.lock().unwrap_or_else(PoisonError::into_inner).get(&chat).copied().unwrap_or(chat)
+    pub(crate) async fn send(&self, intake: &Intake, dispatch: &Dispatch<'_>) -> Outcome {
+        let FrozenPart(request) = dispatch.part;
+        let api = &intake.api;
+        let method = request.get("method").and_then(Value::as_str).unwrap_or("sendMessage");
+        let mut params = request.get("params").cloned().unwrap_or_default();
+        let frozen = params.get("chat_id").and_then(Value::as_i64).unwrap_or_default();
+        let chat = intake.moves.now_called(frozen);
+        if let Some(params) = params.as_object_mut() {
+            if chat != frozen {
+                params.insert("chat_id".into(), chat.into());
+            }
+            // Messages are numbered anew where a group moved to: the number of an old one is that of another there.
+            let answered_in = request.get("answers_in").and_then(Value::as_i64).unwrap_or(frozen);
+            if answered_in != chat {
+                params.remove("reply_parameters");
+            }
+        }
+        let file = request.get("file").and_then(File::of);
+        let known = file.as_ref().and_then(|file| self.uploaded().get(&file.key).cloned());
+        let answer = match (&file, &known) {
+            (None, _) => api.call(method, &params, TIMEOUT).await,
+            (Some(file), Some(id)) if dispatch.links.iter().any(|link| link.id.to_string() == file.id) => {
+                if let Some(params) = params.as_object_mut() {
+                    params.insert(file.field.clone(), id.as_str().into());
+                }
+                api.call(method, &params, TIMEOUT).await
+            }
+            (Some(file), _) => match file.upload(api, dispatch.links).await {
+                Ok(upload) => api.upload(method, &params, upload, UPLOAD).await,
+                Err(outcome) => return outcome,
+            },
+        };
+        match answer {
+            Answer::Done(sent) => {
+                if let Some(file) = &file {
+                    self.remember(file, &sent);
+                }
+                let number = sent.get("message_id").and_then(Value::as_i64);
+                let topic = params.get("message_thread_id").and_then(Value::as_i64);
+                if let (Some(number), Some(topic)) = (number, topic) {
+                    intake.recent.note_topic(chat, number, topic);
+                }
+                Outcome::Sent { external_id: number.map(|number| format!("{chat}:{number}")) }
+            }
+            // Telegram keeps names of files for as long as it likes: then the bytes go up again.
+            Answer::Refused(refused) if refused.status == 400 && known.is_some() && refused.words.contains("file") => {
+                if let Some(file) = &file {
+                    self.uploaded().remove(&file.key);
+                }
+                let reason = format!("Telegram answered 400: {}; the file goes up again", refused.words);
+                Outcome::RetryAfter { after: Some(Duration::ZERO), scope: Scope::Message, reason }
+            }
+            Answer::Refused(refused) => self.understood(intake, refused, frozen).await,
+            Answer::NotReached(what) => unreached(&what),
+            Answer::Broken(what) => Outcome::Uncertain { reason: format!("Telegram: {what}") },
+        }
     }
+
+    /// Replaces the text and the buttons of a message.
+    pub(crate) async fn edit(&self, intake: &Intake, dispatch: &Dispatch<'_>, external_id: &str) -> Outcome {
+        let FrozenPart(request) = dispatch.part;
+        let Some((chat, message)) = numbers(external_id) else { return no_message(external_id) };
+        let mut params = request.get("params").cloned().unwrap_or_default();
+        match params.as_object_mut() {
+            Some(params) if params.contains_key("text") => {
+                params.remove("message_thread_id");
+                params.remove("reply_parameters");
+                params.insert("chat_id".into(), chat.into());
+                params.insert("message_id".into(), message.into());
+            }
+            _ => {
+                let reason = "Telegram changes the text of a message, and this part is a file".to_owned();
+                return Outcome::Failed { scope: Scope::Message, reason };
+            }
+        }
+        let answer = intake.api.call("editMessageText", &params, TIMEOUT).await;
+        self.again(intake, answer, chat, external_id, "message is not modified").await
+    }
+
+    /// Takes a message back.
+    pub(crate) async fn withdraw(&self, intake: &Intake, external_id: &str) -> Outcome {
+        let found = numbers(external_id).and_then(|(chat, number)| Some((chat, i32::try_from(number).ok()?)));
+        let Some((chat, message)) = found else { return no_message(external_id) };
+        let answer = intake.api.ask(DeleteMessage::new(ChatId(chat), MessageId(message))).await;
+        self.again(intake, answer, chat, external_id, "message to delete not found").await
+    }
+
+    /// What became of something that does no harm twice.
+    async fn again(&self, intake: &Intake, answer: Answer, chat: i64, external_id: &str, done: &str) -> Outcome {
+        let sent = || Outcome::Sent { external_id: Some(external_id.to_owned()) };
+        match answer {
+            Answer::Done(_) => sent(),
+            Answer::Refused(refused) if refused.words.contains(done) => sent(),
+            Answer::Refused(refused) if refused.status < 500 => self.understood(intake, refused, chat).await,
+            Answer::NotReached(what) => unreached(&what),
+            other => Outcome::RetryAfter { after: None, scope: Scope::Message, reason: other.in_words() },
+        }
+    }
+
+    async fn understood(&self, intake: &Intake, refused: Refused, chat: i64) -> Outcome {
+        let Refused { status, words, retry_after, migrated_to } = refused;
+        let reason = format!("Telegram answered {status}: {words}");
+        if let Some(to) = migrated_to {
+            intake.moves.overheard(chat, to).await;
+            return Outcome::RetryAfter { after: Some(Duration::ZERO), scope: Scope::Message, reason };
+        }
+        match status {
+            429 => {
+                let scope = self.reach(chat, retry_after.unwrap_or(Duration::from_secs(1)));
+                Outcome::RetryAfter { after: retry_after, scope, reason }
+            }
+            401 | 404 => Outcome::RetryAfter {
+                after: None,
+                scope: Scope::Channel,
+                reason: format!("{reason}; is the token still the one that @BotFather shows?"),
+            },
+            500..=599 => Outcome::Uncertain { reason },
+            _ => Outcome::Failed { scope: Scope::Message, reason },
+        }
+    }
+
+    /// Of the sizes of a picture the largest comes last.
+    fn remember(&self, file: &File, sent: &Value) {
+        let kept = sent.get(&file.field);
+        let kept = kept.and_then(|kept| kept.as_array().map_or(Some(kept), |sizes| sizes.last()));
+        if let Some(id) = kept.and_then(|kept| kept.get("file_id")).and_then(Value::as_str) {
+            let mut uploaded = self.uploaded();
+            if uploaded.len() >= MOST_UPLOADED {
+                uploaded.clear();
+            }
+            uploaded.insert(file.key.clone(), id.to_owned());
+        }
+    }
+}
+
+fn unreached(what: &str) -> Outcome {
+    let reason = format!("Telegram cannot be reached: {what}");
+    Outcome::RetryAfter { after: None, scope: Scope::Channel, reason }
+}
+
+fn no_message(external_id: &str) -> Outcome {
+    let reason = format!("{external_id} is no message of Telegram's");
+    Outcome::Failed { scope: Scope::Message, reason }
 }
 
 /// The parts of a message: what `frontdesk render telegram` shows, addressed.
@@ -109,12 +256,21 @@ pub(crate) fn render(message: &Outgoing) -> Vec<FrozenPart> {
     let wanted = Wanted {
         content: message.message.content.clone(),
         reply_to: None,
-        buttons: Vec::new(),
+        buttons: message.message.buttons.iter().map(button).collect(),
         attachments: Vec::new(),
     };
-    let answered = message.reply_to_external.as_ref().and_then(|id| render::answered(message_number(id.as_str())?));
-    let mut requests = render::render(&wanted).requests;
+    let answered_in = message.reply_to_external.as_ref().and_then(|id| numbers(id.as_str()));
+    let answered = answered_in.and_then(|(_, number)| render::answered(&number.to_string()));
+    let has_words = !message.message.content.source().trim().is_empty();
+    let mut requests = if has_words { render::render(&wanted).requests } else { Vec::new() };
     requests.extend(message.message.attachments.iter().map(file));
+    // Without words the buttons stand under the last file.
+    if !has_words
+        && let Some(keyboard) = render::keyboard(&wanted)
+        && let Some(params) = requests.last_mut().and_then(|last| last.get_mut("params")?.as_object_mut())
+    {
+        params.insert("reply_markup".into(), keyboard);
+    }
     if let Some(first) = requests.first_mut()
         && let Some(answered) = answered
         && let Some(params) = first.get_mut("params").and_then(Value::as_object_mut)
@@ -126,6 +282,11 @@ pub(crate) fn render(message: &Outgoing) -> Vec<FrozenPart> {
         requests.push(json!({ "method": "sendMessage", "params": { "text": message.message.content.source() } }));
     }
     let (chat, topic) = place(&message.thread);
+    if let (Some((there, _)), Some(first)) = (answered_in, requests.first_mut().and_then(Value::as_object_mut))
+        && there != chat
+    {
+        first.insert("answers_in".into(), there.into());
+    }
     for request in &mut requests {
         if let Some(params) = request.get_mut("params").and_then(Value::as_object_mut) {
             params.insert("chat_id".into(), chat.into());
@@ -138,9 +299,14 @@ pub(crate) fn render(message: &Outgoing) -> Vec<FrozenPart> {
     requests.into_iter().map(FrozenPart).collect()
 }
 
-/// What Telegram calls a message within its chat, of what we call it.
-fn message_number(external: &str) -> Option<&str> {
-    external.split(':').nth(1)
+/// A message's chat and number, of what we call it.
+fn numbers(external: &str) -> Option<(i64, i64)> {
+    let (chat, number) = external.split_once(':')?;
+    Some((chat.parse().ok()?, number.parse().ok()?))
+}
+
+fn button(button: &Button) -> WantedButton {
+    WantedButton { id: button.id.clone(), label: button.label.clone() }
 }
 
 /// A file as a part of its own. Its bytes are read when it is sent.
@@ -162,100 +328,63 @@ fn file(attachment: &Attachment) -> Value {
         "name": attachment.name,
         "media_type": media_type,
         "size": stored.map(|stored| stored.size),
+        "sha256": stored.map(|stored| stored.sha256.to_string()),
     });
     json!({ "method": method, "params": {}, "file": file })
 }
 
-/// The bytes that a part sends, if it sends any.
-async fn upload(api: &Api, request: &Value, links: &[Link]) -> Result<Option<Upload>, Outcome> {
-    let Some(file) = request.get("file") else { return Ok(None) };
-    let text = |name: &str| file.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let id = text("id");
-    let Some(link) = links.iter().find(|link| link.id.to_string() == id) else {
-        let reason = "the file is not here: it could not be had, or was erased".to_owned();
-        return Err(Outcome::Failed { scope: Scope::Message, reason });
-    };
-    if file.get("size").and_then(Value::as_u64).is_some_and(|size| size > MAX_FILE) {
-        let reason = format!("the file is larger than the {} MB that a bot may send", MAX_FILE / 1_000_000);
-        return Err(Outcome::Failed { scope: Scope::Message, reason });
-    }
-    let bytes = api.read(&link.url, MAX_FILE, READ).await.map_err(|what| Outcome::RetryAfter {
-        after: None,
-        scope: Scope::Message,
-        reason: format!("the file cannot be read at this daemon's own address: {what}; is public_url right?"),
-    })?;
-    Ok(Some(Upload { field: text("field"), name: text("name"), media_type: text("media_type"), bytes }))
+/// The file of a part.
+struct File {
+    id: String,
+    field: String,
+    name: String,
+    media_type: String,
+    size: u64,
+    /// What it is remembered by: Telegram's names are good for the way that a file was sent.
+    key: String,
 }
 
-/// A thread's chat and topic. Threads are named by us; one that is not so belongs to no chat, and Telegram says so.
-fn place(thread: &ThreadId) -> (i64, Option<i64>) {
-    let (chat, topic) = match thread.as_str().split_once('/') {
-        Some((chat, topic)) => (chat, topic.parse().ok()),
-        None => (thread.as_str(), None),
-    };
-    (chat.parse().unwrap_or_default(), topic)
-}
-
-pub(crate) async fn send(api: &Api, floods: &Floods, dispatch: &Dispatch<'_>) -> Outcome {
-    let FrozenPart(request) = dispatch.part;
-    let method = request.get("method").and_then(Value::as_str).unwrap_or("sendMessage");
-    let mut params = request.get("params").cloned().unwrap_or_default();
-    let frozen = params.get("chat_id").and_then(Value::as_i64).unwrap_or_default();
-    let chat = floods.now_called(frozen);
-    if chat != frozen
-        && let Some(params) = params.as_object_mut()
-    {
-        params.insert("chat_id".into(), chat.into());
+impl File {
+    fn of(file: &Value) -> Option<Self> {
+        let text = |name: &str| file.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let key = format!("{} {}", text("field"), text("sha256"));
+        Some(Self {
+            id: text("id"),
+            field: text("field"),
+            name: text("name"),
+            media_type: text("media_type"),
+            size: file.get("size").and_then(Value::as_u64).unwrap_or_default(),
+            key,
+        })
     }
-    let answer = match upload(api, request, dispatch.links).await {
-        Ok(Some(upload)) => api.upload(method, &params, upload, UPLOAD).await,
-        Ok(None) => api.call(method, &params, TIMEOUT).await,
-        Err(outcome) => return outcome,
-    };
-    match answer {
-        Answer::Done(sent) => {
-            let number = sent.get("message_id").and_then(Value::as_i64);
-            Outcome::Sent { external_id: number.map(|number| format!("{chat}:{number}")) }
+
+    /// Its bytes, read here.
+    async fn upload(&self, api: &Api, links: &[Link]) -> Result<Upload, Outcome> {
+        let refused = |reason: String| Outcome::Failed { scope: Scope::Message, reason };
+        let Some(link) = links.iter().find(|link| link.id.to_string() == self.id) else {
+            return Err(refused("the file is not here: it could not be had, or was erased".to_owned()));
+        };
+        if self.size > MAX_FILE {
+            return Err(refused(format!(
+                "the file is larger than the {} MB that a bot may send",
+                MAX_FILE / 1_000_000
+            )));
         }
-        Answer::Refused(refused) => understood(refused, floods, frozen),
-        Answer::NotReached(what) => Outcome::RetryAfter {
+        let bytes = api.read(&link.url, MAX_FILE, READ).await.map_err(|what| Outcome::RetryAfter {
             after: None,
-            scope: Scope::Channel,
-            reason: format!("Telegram cannot be reached: {what}"),
-        },
-        Answer::Broken(what) => Outcome::Uncertain { reason: format!("Telegram: {what}") },
-    }
-}
-
-fn understood(refused: Refused, floods: &Floods, chat: i64) -> Outcome {
-    let Refused { status, words, retry_after, migrated_to } = refused;
-    let reason = format!("Telegram answered {status}: {words}");
-    if let Some(to) = migrated_to {
-        floods.note_moved(chat, to);
-        return Outcome::RetryAfter { after: Some(Duration::ZERO), scope: Scope::Message, reason };
-    }
-    match status {
-        429 => {
-            let scope = floods.reach(chat, retry_after.unwrap_or(Duration::from_secs(1)));
-            Outcome::RetryAfter { after: retry_after, scope, reason }
-        }
-        401 | 404 => Outcome::RetryAfter {
-            after: None,
-            scope: Scope::Channel,
-            reason: format!("{reason}; is the token still the one that @BotFather shows?"),
-        },
-        500..=599 => Outcome::Uncertain { reason },
-        _ => Outcome::Failed { scope: Scope::Message, reason },
+            scope: Scope::Message,
+            reason: format!("the file cannot be read at this daemon's own address: {what}; is public_url right?"),
+        })?;
+        let (field, name, media_type) = (self.field.clone(), self.name.clone(), self.media_type.clone());
+        Ok(Upload { field, name, media_type, bytes })
     }
 }
 
 /// Shows that an answer is being written, for five seconds.
-pub(crate) async fn typing(api: &Api, thread: &ThreadId) {
+pub(crate) async fn typing(intake: &Intake, thread: &ThreadId) {
     let (chat, topic) = place(thread);
-    let mut params = json!({ "chat_id": chat, "action": "typing" });
-    if let (Some(topic), Some(params)) = (topic, params.as_object_mut()) {
-        params.insert("message_thread_id".into(), topic.into());
-    }
+    let mut action = SendChatAction::new(ChatId(intake.moves.now_called(chat)), ChatAction::Typing);
+    action.message_thread_id = topic.and_then(|topic| i32::try_from(topic).ok()).map(|topic| TopicId(MessageId(topic)));
     // Nothing depends on it.
-    let _ = api.call("sendChatAction", &params, TYPING).await;
+    let _ = tokio::time::timeout(TYPING, intake.api.ask(action)).await;
 }

@@ -57,7 +57,7 @@ pub(crate) fn answered(id: &str) -> Option<Value> {
 }
 
 /// Buttons under the message, one to a row. `None` when there are none, or Telegram would refuse one.
-fn keyboard(wanted: &Wanted) -> Option<Value> {
+pub(crate) fn keyboard(wanted: &Wanted) -> Option<Value> {
     let fits = |id: &str| (1..=MAX_BUTTON_ID).contains(&id.len());
     let possible = (1..=MAX_BUTTONS).contains(&wanted.buttons.len()) && wanted.buttons.iter().all(|one| fits(&one.id));
     possible.then(|| {

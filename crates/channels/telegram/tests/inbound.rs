@@ -92,7 +92,7 @@ async fn what_the_inbox_cannot_take_is_handed_in_again_and_not_confirmed() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_passed_over_and_confirmed() {
+async fn what_cannot_be_read_is_kept_as_it_came_and_confirmed() {
     let far_end = polled(vec![
         json!({"update_id": 1, "message": {"message_id": "seventy"}}),
         json!({"update_id": 2, "something_new": {"of": "them"}}),
@@ -106,6 +106,17 @@ async fn what_cannot_be_read_is_passed_over_and_confirmed() {
         _ = far_end.wait_until("a confirmation", |seen| seen.iter().any(|one| params(one)["offset"] == 4)) => {}
     }
     assert_eq!(texts(&inbox.taken()), ["after"]);
+    let [Occurrence { what: Happening::Unreadable { raw, reason }, external_id, .. }] = &inbox.noted()[..] else {
+        panic!("{:?}", inbox.noted());
+    };
+    assert_eq!(*raw, json!({"update_id": 1, "message": {"message_id": "seventy"}}).to_string());
+    assert!(reason.contains("another type") && !reason.contains("seventy"), "{reason}");
+    assert!(external_id.as_str().starts_with("unreadable:"));
+    // Read again by a version that does not know better either; and one that does takes it.
+    let error = adapter.replay(raw, Arc::clone(&inbox) as _).await.unwrap_err().to_string();
+    assert!(error.contains("still cannot be read"), "{error}");
+    adapter.replay(&private(4, 123, 4, json!({"text": "mended"})).to_string(), Arc::clone(&inbox) as _).await.unwrap();
+    assert_eq!(texts(&inbox.taken()), ["after", "mended"]);
 }
 
 #[tokio::test]
@@ -159,16 +170,24 @@ async fn a_topic_is_a_conversation_of_its_own() {
 async fn another_program_at_the_same_bot_is_said_plainly() {
     for (words, said) in [
         ("Conflict: terminated by other getUpdates request; make sure that only one bot instance is running", "polls"),
-        ("Conflict: can't use getUpdates method while webhook is active; use deleteWebhook to delete it", "webhook"),
+        (
+            "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook to delete it",
+            "other.example",
+        ),
     ] {
         let far_end = FarEnd::start(move |request| match method(request) {
             "getMe" => ok(json!({"id": 4242, "username": "DeskBot"})),
+            "getWebhookInfo" => ok(json!({"url": "https://other.example/hook/s3cret"})),
             _ => refused(409, words, json!({})),
         })
         .await;
         let (adapter, _) = channel_at(far_end.addr(), vec![]);
         let error = adapter.receive(TestInbox::open() as _).await.unwrap_err().to_string();
-        assert!(error.contains(said) && error.contains("409"), "{error}");
+        assert!(error.contains(said) && error.contains("409") && !error.contains("s3cret"), "{error}");
+        assert!(
+            far_end.requests().iter().all(|request| method(request) != "deleteWebhook"),
+            "it is not ours to take away"
+        );
     }
 }
 
@@ -181,25 +200,44 @@ async fn a_wrong_token_is_said_with_its_mend() {
 }
 
 #[tokio::test]
-async fn files_come_with_where_they_can_be_fetched_or_with_why_not() {
-    let updates = json!([
+async fn files_come_by_the_names_that_telegram_has_for_them_and_no_address_is_asked_for() {
+    let far_end = polled(vec![
         private(1, 123, 1, json!({"caption": "Look", "photo": [{"file_id": "small"}, {"file_id": "large"}]})),
-        private(2, 123, 2, json!({"video": {"file_id": "huge", "mime_type": "video/mp4"}})),
-        private(3, 123, 3, json!({"document": {"file_id": "odd", "file_name": "a.pdf"}})),
-    ]);
-    let far_end = FarEnd::start(move |request| match (method(request), params(request)["file_id"].as_str()) {
-        ("getMe", _) => ok(json!({"id": 4242, "username": "DeskBot"})),
-        (_, Some("large")) => ok(json!({"file_id": "large", "file_path": "photos/file_1.jpg"})),
-        (_, Some("odd")) => ok(json!({"file_id": "odd", "file_path": "../../bot1/getMe"})),
-        (_, Some(_)) => refused(400, "Bad Request: file is too big", json!({})),
-        _ => ok(updates.clone()),
+        private(
+            2,
+            123,
+            2,
+            json!({"document": {"file_id": "doc", "file_name": "a.pdf", "mime_type": "application/pdf"}}),
+        ),
+    ])
+    .await;
+    let taken = received(&far_end, 2, vec![]).await;
+    let file = |id: &str, name: &str| RemoteFile { at: FileAt::Handle(id.into()), name: Some(name.into()) };
+    assert_eq!(taken[0].attachments, [file("large", "photo.jpg")]);
+    assert_eq!(taken[0].content.source(), "Look");
+    assert_eq!(taken[1].attachments, [file("doc", "a.pdf")]);
+    assert!(far_end.requests().iter().all(|request| method(request) != "getFile"));
+}
+
+#[tokio::test]
+async fn a_file_is_found_when_it_is_wanted_or_it_is_said_why_not() {
+    let far_end = FarEnd::start(|request| match params(request)["file_id"].as_str().unwrap() {
+        "large" => ok(json!({"file_id": "large", "file_path": "photos/file_1.jpg"})),
+        "odd" => ok(json!({"file_id": "odd", "file_path": "../../bot1/getMe"})),
+        "huge" => refused(400, "Bad Request: file is too big", json!({})),
+        "busy" => refused(429, "Too Many Requests: retry after 3", json!({"retry_after": 3})),
+        _ => refused(401, "Unauthorized", json!({})),
     })
     .await;
-    let taken = received(&far_end, 3, vec![]).await;
+    let (adapter, _) = channel_at(far_end.addr(), vec![]);
     let url = format!("{}/file/bot{TOKEN}/photos/file_1.jpg", far_end.url().trim_end_matches('/'));
-    assert_eq!(taken[0].attachments, [RemoteFile { url, name: Some("file_1.jpg".into()) }]);
-    assert_eq!(taken[0].content.source(), "Look");
-    let said = texts(&taken);
-    assert!(said[1].contains("video/mp4") && said[1].contains("20 MB"), "{said:?}");
-    assert!(said[2].contains("a.pdf") && taken[2].attachments.is_empty(), "{said:?}");
+    assert_eq!(adapter.locate("large").await, Ok(Located { url, trusted: true }));
+    for (gone, words) in [("odd", "--local"), ("huge", "20 MB")] {
+        let error = adapter.locate(gone).await.unwrap_err();
+        assert!(matches!(&error, LocateError::Gone(why) if why.contains(words)), "{error:?}");
+    }
+    for later in ["busy", "else"] {
+        let error = adapter.locate(later).await.unwrap_err();
+        assert!(matches!(error, LocateError::Later(_)) && !error.to_string().contains("secret"), "{error:?}");
+    }
 }

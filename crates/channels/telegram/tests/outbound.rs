@@ -37,7 +37,9 @@ async fn a_message_is_one_exact_request() {
 #[tokio::test]
 async fn parts_go_to_the_topic_and_only_the_first_answers() {
     let (adapter, _) = channel_at("127.0.0.1:9".parse().unwrap(), vec![]);
-    let parts = adapter.render(&outgoing("-1001/5", &"word ".repeat(2000)));
+    let mut long = outgoing("-1001/5", &"word ".repeat(2000));
+    long.reply_to_external = Some(ExternalId::new("-1001:76").unwrap());
+    let parts = adapter.render(&long);
     assert!(parts.len() > 1);
     for (nth, FrozenPart(part)) in parts.iter().enumerate() {
         let params = &part["params"];
@@ -124,6 +126,7 @@ async fn typing_is_shown_in_the_topic() {
 /// A message with one file that is here.
 fn with_file(name: &str, media_type: &str) -> Outgoing {
     let mut outgoing = outgoing("-1001/5", "");
+    outgoing.reply_to_external = Some(ExternalId::new("-1001:76").unwrap());
     let stored = Stored { media_type: media_type.into(), size: 4, sha256: ContentHash([0; 32]) };
     let id = AttachmentId::of_message(outgoing.message.id, 0);
     outgoing.message.attachments = vec![Attachment { id, name: name.into(), state: AttachmentState::Stored(stored) }];
@@ -178,4 +181,151 @@ async fn a_file_that_cannot_be_read_is_tried_again() {
     let outcome = adapter.send(&Dispatch { message: outgoing.message.id, index: 0, part, links: &[link] }).await;
     assert!(matches!(outcome, Outcome::RetryAfter { scope: Scope::Message, .. }), "{outcome:?}");
     assert_eq!(far_end.count(), 0);
+}
+
+#[tokio::test]
+async fn buttons_stand_under_the_last_text_or_the_last_file() {
+    let (adapter, _) = channel_at("127.0.0.1:9".parse().unwrap(), vec![]);
+    let keyboard = json!({"inline_keyboard": [[{"text": "Track it", "callback_data": "track"}]]});
+    let button = Button { id: "track".into(), label: "Track it".into() };
+    let mut long = outgoing("123", &"word ".repeat(2000));
+    long.message.buttons = vec![button.clone()];
+    let mut file = with_file("a.jpg", "image/jpeg");
+    file.message.buttons = vec![button];
+    for message in [long, file] {
+        let parts = adapter.render(&message);
+        let (last, others) = parts.split_last().unwrap();
+        assert_eq!(last.0["params"]["reply_markup"], keyboard);
+        assert!(others.iter().all(|part| part.0["params"].get("reply_markup").is_none()));
+    }
+}
+
+#[tokio::test]
+async fn a_sent_message_is_changed_by_one_exact_request() {
+    let far_end = FarEnd::start(|_| ok(json!({"message_id": 501}))).await;
+    let (adapter, _) = channel_at(far_end.addr(), vec![]);
+    let mut changed = outgoing("-1001/5", "It **shipped**.");
+    changed.message.buttons = vec![Button { id: "track".into(), label: "Track".into() }];
+    let parts = adapter.render(&changed);
+    let dispatch = Dispatch { message: changed.message.id, index: 0, part: &parts[0], links: &[] };
+    assert_eq!(adapter.edit(&dispatch, "-1001:501").await, Outcome::Sent { external_id: Some("-1001:501".into()) });
+    let requests = far_end.requests();
+    assert_eq!(method(&requests[0]), "editMessageText");
+    assert_eq!(
+        params(&requests[0]),
+        json!({
+            "chat_id": -1001, "message_id": 501, "text": "It shipped.",
+            "entities": [{"type": "bold", "offset": 3, "length": 7}],
+            "link_preview_options": {"is_disabled": true},
+            "reply_markup": {"inline_keyboard": [[{"text": "Track", "callback_data": "track"}]]}
+        })
+    );
+}
+
+/// What becomes of a change and of a taking back that are answered so.
+async fn changed(reply: Reply) -> [Outcome; 2] {
+    let far_end = FarEnd::start(move |_| reply.clone()).await;
+    let (adapter, _) = channel_at(far_end.addr(), vec![]);
+    let changed = outgoing("123", "Hello");
+    let parts = adapter.render(&changed);
+    let dispatch = Dispatch { message: changed.message.id, index: 0, part: &parts[0], links: &[] };
+    let edited = adapter.edit(&dispatch, "123:501").await;
+    let withdrawn = adapter.withdraw(&changed.thread, "123:501").await;
+    assert_eq!(far_end.count(), 2, "no tries of its own");
+    [edited, withdrawn]
+}
+
+#[tokio::test]
+async fn changing_and_taking_back_may_be_asked_for_again() {
+    let sent = Outcome::Sent { external_id: Some("123:501".into()) };
+    let refused = |words: &str| refused(400, words, json!({}));
+    assert_eq!(changed(ok(json!(true))).await, [sent.clone(), sent.clone()]);
+    let words = "Bad Request: message is not modified: specified new message content and reply markup are exactly the same as a \
+                 current content and reply markup of the message";
+    assert_eq!(changed(refused(words)).await[0], sent);
+    assert_eq!(changed(refused("Bad Request: message to delete not found")).await[1], sent);
+    for outcome in changed(refused("Bad Request: message can't be changed any more")).await {
+        assert!(matches!(outcome, Outcome::Failed { scope: Scope::Message, .. }), "{outcome:?}");
+    }
+    for outcome in changed(Reply::reset()).await {
+        assert!(
+            matches!(outcome, Outcome::RetryAfter { scope: Scope::Message, .. }),
+            "not known, and harmless: {outcome:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_text_is_not_changed_and_what_is_no_message_not_taken_back() {
+    let far_end = FarEnd::start(|_| ok(json!(true))).await;
+    let (adapter, _) = channel_at(far_end.addr(), vec![]);
+    let file = with_file("a.jpg", "image/jpeg");
+    let parts = adapter.render(&file);
+    let dispatch = Dispatch { message: file.message.id, index: 0, part: &parts[0], links: &[] };
+    for outcome in [adapter.edit(&dispatch, "123:501").await, adapter.withdraw(&file.thread, "elsewhere").await] {
+        assert!(matches!(outcome, Outcome::Failed { scope: Scope::Message, .. }), "{outcome:?}");
+    }
+    assert_eq!(far_end.count(), 0);
+}
+
+#[tokio::test]
+async fn a_file_goes_up_once_and_then_by_telegrams_name_for_it() {
+    let here = FarEnd::start(|_| Reply::text(200, "%PDF")).await;
+    let far_end = FarEnd::start(|request| {
+        let by_name = request.header("content-type") == Some("application/json");
+        if by_name && params(request)["document"] == "old" && params(request)["chat_id"] == 124 {
+            return refused(400, "Bad Request: wrong file identifier/HTTP URL specified", json!({}));
+        }
+        ok(json!({"message_id": 8, "document": {"file_id": "old"}}))
+    })
+    .await;
+    let (adapter, _) = channel_at(far_end.addr(), vec![]);
+    let send = async |thread: &str| {
+        let mut outgoing = with_file("bill.pdf", "application/pdf");
+        outgoing.thread = ThreadId::new(thread).unwrap();
+        let link = Link { id: outgoing.message.attachments[0].id, url: here.url(), expires_at: now() };
+        let part = &adapter.render(&outgoing)[0];
+        adapter.send(&Dispatch { message: outgoing.message.id, index: 0, part, links: &[link] }).await
+    };
+    assert!(matches!(send("123").await, Outcome::Sent { .. }));
+    assert!(matches!(send("123").await, Outcome::Sent { .. }));
+    assert_eq!(here.count(), 1, "read once");
+    assert_eq!(params(&far_end.requests()[1])["document"], "old");
+    let forgotten = send("124").await;
+    assert!(
+        matches!(forgotten, Outcome::RetryAfter { after: Some(Duration::ZERO), scope: Scope::Message, .. }),
+        "{forgotten:?}"
+    );
+    assert!(matches!(send("124").await, Outcome::Sent { .. }), "the bytes go up again");
+    assert_eq!(here.count(), 2);
+}
+
+#[tokio::test]
+async fn t40_what_looks_like_markup_is_sent_as_text() {
+    let far_end = FarEnd::start(|_| ok(json!({"message_id": 1}))).await;
+    let (adapter, _) = channel_at(far_end.addr(), vec![]);
+    let said = "<b>bold</b> *a* _b_ [x](https://evil.example) `c` ||d|| &lt;";
+    let mut literal = outgoing("123", "");
+    literal.message.content = Content::Text(said.into());
+    literal.message.buttons = vec![Button { id: "<b>".into(), label: "*<b>no</b>*".into() }];
+    send(&adapter, &literal).await;
+    let sent = params(&far_end.requests()[0]);
+    assert_eq!(sent["text"], said);
+    assert!(sent.get("parse_mode").is_none(), "{sent}");
+    // An address stays one, and leads where it says.
+    let link = json!([{"type": "text_link", "offset": 24, "length": 20, "url": "https://evil.example"}]);
+    assert_eq!(sent["entities"], link, "nothing else is marked");
+    assert_eq!(sent["reply_markup"]["inline_keyboard"][0][0], json!({"text": "*<b>no</b>*", "callback_data": "<b>"}));
+}
+
+#[tokio::test]
+async fn t39_a_reply_mentions_nobody_that_it_does_not_name_as_one() {
+    let far_end = FarEnd::start(|_| ok(json!({"message_id": 1}))).await;
+    let (adapter, _) = channel_at(far_end.addr(), vec![]);
+    send(&adapter, &outgoing("-1001", "@everyone @all hello")).await;
+    let sent = params(&far_end.requests()[0]);
+    assert!(
+        sent.get("entities").is_none(),
+        "a bot cannot notify all of a group, and nobody is mentioned by an entity: {sent}"
+    );
 }

@@ -11,6 +11,7 @@ use frontdesk_model::*;
 use frontdesk_telegram::TelegramKind;
 use frontdesk_testkit::{
     adapter_suite::{AdapterCase, TestInbox},
+    bot_api::BotApi,
     clock::TestClock,
     far_end::{FarEnd, Received, Reply},
 };
@@ -44,7 +45,8 @@ pub fn channel_at(address: SocketAddr, more: Vec<(&'static str, Setting)>) -> (A
     let clock = Arc::new(TestClock::new(now()));
     let more = more.into_iter().chain([("api_url", text(&format!("http://{address}")))]);
     let config = validated(&settings(more)).unwrap();
-    (config.build(Arc::clone(&clock) as _).unwrap(), clock)
+    let public_url = Some("https://desk.example.com".to_owned());
+    (config.build(Surroundings { clock: Arc::clone(&clock) as _, public_url }).unwrap(), clock)
 }
 
 /// The parameters of a call.
@@ -109,6 +111,30 @@ pub async fn received(far_end: &FarEnd, count: usize, more: Vec<(&'static str, S
     inbox.taken()
 }
 
+/// Receives until so much was handed in, messages and what else happened.
+pub async fn noted(far_end: &FarEnd, count: usize, more: Vec<(&'static str, Setting)>) -> Arc<TestInbox> {
+    let (adapter, _) = channel_at(far_end.addr(), more);
+    let inbox = TestInbox::open();
+    let confirmed =
+        far_end.wait_until("a confirmation", |seen| seen.iter().any(|one| !params(one)["offset"].is_null()));
+    tokio::select! {
+        ended = adapter.receive(Arc::clone(&inbox) as _) => panic!("receiving ended: {ended:?}"),
+        _ = confirmed => {}
+    }
+    assert_eq!(inbox.arrivals(), count);
+    inbox
+}
+
+/// A channel of the fake's bot.
+pub fn channel_of(telegram: &BotApi, more: Vec<(&'static str, Setting)>) -> Arc<dyn Adapter> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let token = Setting::Secrets(vec![Secret::new(telegram.token().to_owned())]);
+    let more = more.into_iter().chain([("token", token), ("api_url", text(&telegram.url()))]);
+    let public_url = Some("https://desk.example.com".to_owned());
+    let surroundings = Surroundings { clock: Arc::new(TestClock::new(now())), public_url };
+    validated(&settings(more)).unwrap().build(surroundings).unwrap()
+}
+
 pub fn outgoing(thread: &str, markdown: &str) -> Outgoing {
     let thread = ThreadId::new(thread).unwrap();
     let key = ThreadKey {
@@ -127,9 +153,14 @@ pub fn outgoing(thread: &str, markdown: &str) -> Outgoing {
             reply_to: None,
             private: false,
             attachments: Vec::new(),
+            buttons: Vec::new(),
             auto_generated: false,
             sent_at: None,
             received_at: now(),
+            quote: None,
+            forwarded_from: None,
+            edited_at: None,
+            settles_at: None,
         },
         conversation: ConversationId::new(now(), partition, [5; 9]),
         thread,
