@@ -118,9 +118,6 @@ impl AgentWork {
 impl Turn<'_> {
     async fn attempt(&self) -> Result<(), Lost> {
         let claim = self.claim;
-        if let EventBody::Unreadable { raw, .. } = &claim.event.body {
-            return self.read_again(raw).await;
-        }
         let told = match &claim.event.body {
             EventBody::AttachmentUpdated { message_id, .. } => Some(*message_id),
             EventBody::MessageEdited { message, .. } if claim.event.body.is_by_contact() => Some(message.id),
@@ -193,35 +190,6 @@ impl Turn<'_> {
             answer = &mut asking => answer,
             () = typing => asking.await,
         }
-    }
-
-    /// An input that could not be read when it came is handed to the channel again.
-    async fn read_again(&self, raw: &str) -> Result<(), Lost> {
-        let conversation = &self.claim.conversation;
-        let read = match self.shared.channel_of(&conversation.thread) {
-            Some(channel) => {
-                let inbox = self.shared.inbox(&channel.connected);
-                channel.connected.adapter.replay(raw, inbox).await.map_err(|error| error.to_string())
-            }
-            None => Err("the channel that it came on is not configured".into()),
-        };
-        let effects = match read {
-            Ok(()) => Vec::new(),
-            Err(reason) => {
-                let dead = DeadWork {
-                    ids: &self.shared.ids,
-                    now: self.shared.clock.now(),
-                    conversation,
-                    lane: Lane::Agent,
-                    event: &self.claim.event,
-                    batch_from: None,
-                    reason: format!("what came could not be read: {reason}"),
-                    attempts: self.claim.progress.attempts.saturating_add(1),
-                };
-                dead.effects()
-            }
-        };
-        self.lease.settle(Vec::new(), effects, Then::Advance).await.map(drop)
     }
 
     /// A message whose attachments are still on their way, and until when that is waited for.

@@ -198,6 +198,7 @@ impl Turn<'_> {
             EventBody::MessageWithdrawn { message_id, .. } => {
                 return self.revise(claim, lease, Revision::Withdraw(*message_id)).await;
             }
+            EventBody::Unreadable { raw, .. } => return self.read_again(claim, lease, raw).await,
             _ => return lease.settle(Vec::new(), Vec::new(), Then::Advance).await.map(drop),
         };
         let Some(channel) = self.shared.channel_of(&claim.conversation.thread) else {
@@ -231,6 +232,35 @@ impl Turn<'_> {
             }
         }
         self.finish(&journey).await
+    }
+
+    /// An input that could not be read when it came is handed to its channel again.
+    async fn read_again(&self, claim: &Claim, lease: &Lease, raw: &str) -> Result<(), Lost> {
+        let conversation = &claim.conversation;
+        let read = match self.shared.channel_of(&conversation.thread) {
+            Some(channel) => {
+                let inbox = self.shared.inbox(&channel.connected);
+                channel.connected.adapter.replay(raw, inbox).await.map_err(|error| error.to_string())
+            }
+            None => Err("the channel that it came on is not configured".into()),
+        };
+        let effects = match read {
+            Ok(()) => Vec::new(),
+            Err(reason) => {
+                let dead = DeadWork {
+                    ids: &self.shared.ids,
+                    now: self.shared.clock.now(),
+                    conversation,
+                    lane: Lane::Deliver,
+                    event: &claim.event,
+                    batch_from: None,
+                    reason: format!("what came could not be read: {reason}"),
+                    attempts: claim.progress.attempts.saturating_add(1),
+                };
+                dead.effects()
+            }
+        };
+        lease.settle(Vec::new(), effects, Then::Advance).await.map(drop)
     }
 
     async fn wait_for_attachments(

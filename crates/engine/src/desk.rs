@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use frontdesk_model::{
     Append, Applied, ChannelName, Contact, ContactId, Conversation, ConversationFilter, ConversationId, DeadLetter,
-    DeadLetterEnd, DeadLetterId, DeliveryStatus, Effect, Erased, Event, EventId, Guard, Lane, Look, Looked, Message,
-    MessageId, MessageRecord, Once, Owner, Page, PageRequest, PartState, Requeue, Room, Seq, Slice, Status, StoreError,
-    Take, Timestamp, Version, Waiting,
+    DeadLetterEnd, DeadLetterId, DeliveryStatus, Effect, Erased, Event, EventBody, EventId, Guard, Lane, Look, Looked,
+    Message, MessageId, MessageRecord, Once, Owner, Page, PageRequest, PartState, Requeue, Room, Seq, Slice, Status,
+    StoreError, Take, Timestamp, Version, Waiting,
 };
 
 use crate::{
@@ -541,8 +541,13 @@ impl Desk {
         let take = Take { rows: 1, bytes: 0 };
         let events = self.shared.store.events(letter.conversation, after, take).await?;
         let events = events.map(|slice| slice.data).unwrap_or_default();
-        let Some(message) = events.first().and_then(|event| event.body.message()) else {
-            return Err(DeskError::Invalid("the message of this dead letter is gone".into()));
+        let message = match events.first().map(|event| &event.body) {
+            Some(EventBody::MessageCreated { message }) => message,
+            // Done again from the front.
+            Some(
+                EventBody::MessageEdited { .. } | EventBody::MessageWithdrawn { .. } | EventBody::Unreadable { .. },
+            ) => return Ok(Vec::new()),
+            _ => return Err(DeskError::Invalid("the message of this dead letter is gone".into())),
         };
         let mut effects = vec![Effect::SetDelivery { message: message.id, status: DeliveryStatus::Queued }];
         for (index, part) in self.shared.store.parts(message.id).await?.iter().enumerate() {

@@ -278,7 +278,7 @@ impl ChannelInbox {
         let letter = DeadLetter {
             id: shared.ids.dead_letter(now, partition),
             conversation: id,
-            lane: Lane::Agent,
+            lane: Lane::Deliver,
             seq: Seq::first(),
             event,
             batch_from: None,

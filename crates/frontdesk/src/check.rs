@@ -71,8 +71,7 @@ pub async fn check_online(file: &Path, environment: &Environment, kinds: &[&dyn 
         Err(_) => return check(file, environment, kinds, form),
     };
     let looks = config.channels.iter().map(|channel| {
-        let surroundings =
-            Surroundings { clock: Arc::new(SystemClock), public_url: config.server.public_url.clone() };
+        let surroundings = Surroundings { clock: Arc::new(SystemClock), public_url: config.server.public_url.clone() };
         let built = channel.config.build(surroundings).map_err(|error| error.to_string());
         let (name, kind) = (channel.name.clone(), channel.kind.clone());
         tokio::spawn(async move { look(name, kind, built).await })

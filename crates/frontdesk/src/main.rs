@@ -142,7 +142,7 @@ fn report(call: &Call, online: bool) -> ExitCode {
     match (report.verdict, written) {
         (Verdict::Refused, _) => ExitCode::from(WRONG),
         (Verdict::Unwell, Ok(_)) => ExitCode::from(FAILED),
-        (Verdict::Fine, written) => call.end(written),
+        (Verdict::Fine | Verdict::Unwell, written) => call.end(written),
     }
 }
 

@@ -181,6 +181,7 @@ pub enum Lane {
 
 /// One atomic change of a conversation. Applied in the order given.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a verb has a handful of effects, and the largest is the commonest")]
 pub enum Effect {
     /// Adds an event with the next `seq`. An outbound message gets `status`; an inbound one and a
     /// private note have none.

@@ -17,6 +17,7 @@ pub mod claims;
 pub mod company;
 pub mod dead_letters;
 pub mod delivery;
+pub mod finding;
 pub mod guards;
 pub mod inbound;
 pub mod interleaving;
@@ -375,6 +376,13 @@ macro_rules! store_suite {
             claims::settling_claims_the_lane_that_it_makes_due;
             claims::settling_claims_nothing_that_cannot_be_had;
             claims::settling_may_claim_the_same_lanes_next_event;
+            finding::a_message_is_found_by_what_it_came_with_and_by_what_it_is_known_as;
+            finding::a_message_that_is_rewritten_reads_so_wherever_it_is_read;
+            finding::what_becomes_of_messages_is_read_as_it_was_written;
+            finding::a_pressed_button_waits_for_an_answer_like_a_message;
+            finding::an_origin_is_noted_once;
+            finding::what_channels_remember_stays_until_it_is_replaced;
+            finding::an_earlier_event_can_bring_something_to_be_fetched;
             lanes::the_first_unanswered_message_is_known;
             lanes::what_comes_while_the_desk_owns_is_not_due;
             lanes::handed_back_it_goes_on_at_the_first_unanswered;
@@ -476,6 +484,7 @@ macro_rules! keeping_suite {
             others_keep_what_they_said;
             a_long_conversation_is_erased_in_steps_that_can_be_resumed;
             who_is_unknown_is_not_erased;
+            an_erased_contact_leaves_no_edit_no_reaction_and_no_press;
         }
     };
     (@tests $open:path; $($claim:ident;)*) => {

@@ -31,6 +31,8 @@ pub struct Channel {
     changed: Notify,
     hanging: AtomicUsize,
     budgets: Mutex<Vec<Budget>>,
+    typed: AtomicUsize,
+    read_again: Mutex<Vec<String>>,
 }
 
 /// What one send comes to.
@@ -68,7 +70,34 @@ impl Channel {
             changed: Notify::new(),
             hanging: AtomicUsize::new(0),
             budgets: Mutex::default(),
+            typed: AtomicUsize::new(0),
+            read_again: Mutex::default(),
         })
+    }
+
+    /// One that can do everything, whose platform numbers what it is sent: `ext1`, `ext2`, ...
+    pub fn able(parts_per_message: usize) -> Arc<Self> {
+        let mut channel = Arc::into_inner(Self::new(Resend::SameKey, parts_per_message)).unwrap();
+        let can = &mut channel.capabilities;
+        (can.buttons, can.edit, can.delete, can.refers, can.typing) = (true, true, true, true, true);
+        Arc::new(channel)
+    }
+
+    /// How often it was shown that an answer is being written.
+    pub fn typed(&self) -> usize {
+        self.typed.load(Ordering::SeqCst)
+    }
+
+    /// What it was given to read again.
+    pub fn read_again(&self) -> Vec<String> {
+        self.read_again.lock().unwrap().clone()
+    }
+
+    fn scripted(&self, message: MessageId, index: u16, text: String) -> (usize, Option<Scripted>) {
+        let mut sent = self.sent.lock().unwrap();
+        sent.push(Sending { message, index, text });
+        self.changed.notify_waiters();
+        (sent.len(), self.outcomes.lock().unwrap().pop_front())
     }
 
     /// From now on every part counts against this.
@@ -133,17 +162,44 @@ impl Adapter for Channel {
 
     async fn send(&self, part: &Dispatch<'_>) -> Outcome {
         let text = part.part.0.as_str().unwrap().to_owned();
-        self.sent.lock().unwrap().push(Sending { message: part.message, index: part.index, text });
-        self.changed.notify_waiters();
-        let scripted = self.outcomes.lock().unwrap().pop_front();
+        let (number, scripted) = self.scripted(part.message, part.index, text);
         match scripted {
             Some(Scripted::Ends(outcome)) => outcome,
             Some(Scripted::Hangs) => {
                 self.hanging.fetch_add(1, Ordering::SeqCst);
                 std::future::pending().await
             }
+            None if self.capabilities.refers => Outcome::Sent { external_id: Some(format!("ext{number}")) },
             None => Outcome::Sent { external_id: Some("ext".into()) },
         }
+    }
+
+    async fn edit(&self, part: &Dispatch<'_>, external_id: &str) -> Outcome {
+        let text = format!("edit {external_id}: {}", part.part.0.as_str().unwrap());
+        match self.scripted(part.message, part.index, text).1 {
+            Some(Scripted::Ends(outcome)) => outcome,
+            _ => Outcome::Sent { external_id: Some(external_id.to_owned()) },
+        }
+    }
+
+    async fn withdraw(&self, _: &ThreadId, external_id: &str) -> Outcome {
+        let nobody = MessageId::from_bytes([0; 16]);
+        match self.scripted(nobody, 0, format!("withdraw {external_id}")).1 {
+            Some(Scripted::Ends(outcome)) => outcome,
+            _ => Outcome::Sent { external_id: None },
+        }
+    }
+
+    async fn typing(&self, _: &ThreadId) {
+        self.typed.fetch_add(1, Ordering::SeqCst);
+    }
+
+    async fn replay(&self, raw: &str, inbox: Arc<dyn Inbox>) -> Result<(), ReceiveError> {
+        self.read_again.lock().unwrap().push(raw.to_owned());
+        if raw.contains("still") {
+            return Err(ReceiveError("it is still not known".into()));
+        }
+        inbox.accept(envelope("t", "again", raw)).await.map(drop).map_err(|error| ReceiveError(error.to_string()))
     }
 }
 

@@ -4,8 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc};
 
 use frontdesk::config::{Config, Environment, Finding, Place, Refused, Severity};
 use frontdesk_model::{
-    AccountId, Adapter, BuildError, ChannelConfig, ChannelName, Clock, Key, Kind, KindName, Need, Problem, Settings,
-    Shape,
+    AccountId, Adapter, BuildError, ChannelConfig, ChannelName, Key, Kind, KindName, Need, Problem, Settings, Shape,
 };
 
 /// A kind whose keys have every shape.
@@ -68,7 +67,7 @@ impl ChannelConfig for PostConfig {
         self.account.clone()
     }
 
-    fn build(&self, _: Arc<dyn Clock>) -> Result<Arc<dyn Adapter>, BuildError> {
+    fn build(&self, _: frontdesk_model::Surroundings) -> Result<Arc<dyn Adapter>, BuildError> {
         Err(BuildError("only the configuration is under test".into()))
     }
 }

@@ -36,7 +36,7 @@ async fn say_with(bench: &Bench, name: &str, make: &[fn(MessageId, u8) -> Attach
     inbound.effects = vec![
         Effect::PutParticipant(contact(1)),
         bench.event(message.clone(), wakes, None),
-        Effect::MarkFetching { event: None, at: at },
+        Effect::MarkFetching { event: None, at },
     ];
     match bench.store.commit_inbound(inbound).await.unwrap() {
         Committed::New { conversation, seq, .. } => Said { conversation, seq, message },

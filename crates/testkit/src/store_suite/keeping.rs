@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use frontdesk_model::*;
 
+pub use super::finding::an_erased_contact_leaves_no_edit_no_reaction_and_no_press;
 use super::{ALL, Bench, contact, rows, said, thread};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
