@@ -31,5 +31,6 @@ mod rogue;
 mod stopping;
 mod supervisor;
 mod telegram;
+mod telegram_webhook;
 mod ten_kills;
 mod world;

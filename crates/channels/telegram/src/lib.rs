@@ -1,9 +1,10 @@
 //! The kind `telegram`: a bot's messages in and out over the Bot API.
 //!
 //! In reading order: [`config`] (settings, and what can be wrong with them), [`channel`] (the running channel), [`receive`] (long
-//! polling, confirmed after the commit) and [`webhook`] (the same by requests of Telegram's), [`intake`] (the way to the inbox that both
-//! share), [`inbound`] (what is taken of an update), [`moves`] and [`recent`] (what an update does not say and earlier ones did), [`files`]
-//! (where they are), [`outbound`] (what is sent, and what answers mean), [`inspect`] and [`me`] (how the bot is set up), [`api`] (one call).
+//! polling, confirmed after the commit) and [`webhook`] (the same by requests of Telegram's), [`intake`] (the way to the inbox that
+//! both share), [`inbound`] and [`meant`] (what is taken of an update), [`moves`] and [`recent`] (what an update does not say and
+//! earlier ones did), [`files`] (where they are), [`outbound`] (what is sent, and what answers mean), [`inspect`] and [`me`] (how the
+//! bot is set up), [`api`] (one call).
 //!
 //! Beside them what an update means ([`update`], [`decode`]), and the requests that an answer becomes ([`render`]). Pure: the channel
 //! uses these functions, and `frontdesk decode telegram` and `frontdesk render telegram` show them.
@@ -19,6 +20,7 @@ mod inbound;
 mod inspect;
 mod intake;
 mod me;
+mod meant;
 mod moves;
 mod outbound;
 mod receive;
