@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{Content, Timestamp};
+use crate::{Button, Content, Timestamp};
 
 /// What a kind of channel makes of an input, and of an answer.
 pub trait Insight: Send + Sync {
@@ -109,8 +109,14 @@ pub struct Decoded {
     pub markdown: Option<String>,
     /// What this person newly wrote, on channels where they send the message along that they answer.
     pub reply_text: Option<String>,
-    /// What they sent along.
+    /// What they sent along, or picked out of what they answer.
     pub quoted_text: Option<String>,
+    /// Whose words these were first, when they were passed on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forwarded_from: Option<String>,
+    /// The button that was pressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub button: Option<Button>,
     /// All of it, as HTML of a few elements.
     pub html: Option<String>,
     /// Files.
@@ -139,6 +145,8 @@ impl Decoded {
             markdown: None,
             reply_text: None,
             quoted_text: None,
+            forwarded_from: None,
+            button: None,
             html: None,
             attachments: Vec::new(),
             warnings: Vec::new(),

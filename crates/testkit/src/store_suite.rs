@@ -557,6 +557,7 @@ pub fn written_claims() -> usize {
         include_str!("store_suite/claims.rs"),
         include_str!("store_suite/dead_letters.rs"),
         include_str!("store_suite/delivery.rs"),
+        include_str!("store_suite/finding.rs"),
         include_str!("store_suite/guards.rs"),
         include_str!("store_suite/inbound.rs"),
         include_str!("store_suite/interleaving.rs"),

@@ -18,7 +18,7 @@ use frontdesk_model::{BuildError, Clock, Secret};
 use reqwest::{Client, Response, StatusCode, redirect};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use teloxide_core::{
+use teloxide::{
     ApiError, Bot, RequestError, payloads,
     requests::{JsonRequest, Payload, Request as _},
 };

@@ -1,6 +1,6 @@
 //! What an update means.
 
-use frontdesk_model::{Decoded, DecodedAttachment, DecodedSender, DecodedThread, Timestamp, Unreadable};
+use frontdesk_model::{Button, Decoded, DecodedAttachment, DecodedSender, DecodedThread, Timestamp, Unreadable};
 use frontdesk_richtext::{
     read, show,
     telegram::{Entity, EntityKind},
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     KIND,
-    update::{self, CallbackQuery, Chat, File, Message, Reaction, Update, User},
+    update::{self, CallbackQuery, Chat, File, Membership, Message, Origin, Reaction, Update, User},
 };
 
 pub(crate) fn decode(input: &Value) -> Result<Decoded, Unreadable> {
@@ -25,6 +25,7 @@ pub(crate) fn decode(input: &Value) -> Result<Decoded, Unreadable> {
         Update { edited_message: Some(said), .. } => message(&said, "message.edited"),
         Update { callback_query: Some(query), .. } => pressed(query),
         Update { message_reaction: Some(reaction), .. } => reacted(&reaction),
+        Update { my_chat_member: Some(change), .. } => membership(&change),
         _ => {
             let sort = fields.keys().find(|name| name.as_str() != "update_id").map_or("nothing", String::as_str);
             Decoded::ignored(KIND, format!("updates of the sort `{}` are not used", shortened(sort)))
@@ -33,20 +34,31 @@ pub(crate) fn decode(input: &Value) -> Result<Decoded, Unreadable> {
 }
 
 pub(crate) fn message(said: &Message, what: &'static str) -> Decoded {
+    // Who writes in a group's or a channel's name stands there as a bot.
+    let sender = said.sender_chat.as_ref().map(as_sender).or_else(|| said.from.as_ref().map(sender));
     let mut decoded = Decoded {
-        conversation: Some(thread(&said.chat, said.message_thread_id.filter(|_| said.is_topic_message))),
+        conversation: Some(thread(&said.chat, topic(said))),
         message_id: Some(said.message_id.to_string()),
-        reply_to: said.reply_to_message.as_ref().map(|answered| answered.message_id.to_string()),
-        sender: said.from.as_ref().map(sender).or_else(|| said.sender_chat.as_ref().map(as_sender)),
+        reply_to: answered(said).map(|answered| answered.message_id.to_string()),
+        sender,
         sent_at: moment(said.edit_date.unwrap_or(said.date)),
+        quoted_text: said.quote.as_ref().map(|quote| quote.text.clone()).filter(|text| !text.is_empty()),
+        forwarded_from: said.forward_origin.as_ref().and_then(Origin::name),
         attachments: attachments(said),
         ..Decoded::new(KIND, what)
     };
+    if said.migrate_to_chat_id.is_some() || said.migrate_from_chat_id.is_some() {
+        return Decoded { what: "conversation.updated", reason: Some(MOVED.into()), ..decoded };
+    }
+    if said.chat.kind == "channel" || said.is_automatic_forward {
+        return Decoded { what: "ignored", reason: Some("it is a channel's post".into()), ..decoded };
+    }
     decoded.auto_generated = said.via_bot.is_none() && decoded.sender.as_ref().is_some_and(|sender| sender.is_bot);
     let words = match (&said.text, &said.caption) {
         (Some(text), _) => Some((text.clone(), &said.entities)),
         (None, Some(caption)) => Some((caption.clone(), &said.caption_entities)),
-        (None, None) => in_words(said).map(|text| (text, &said.entities)),
+        // Places in words of ours are no places in words of theirs.
+        (None, None) => in_words(said).map(|text| (text, &NOTHING)),
     };
     match words {
         Some((text, entities)) => {
@@ -55,19 +67,118 @@ pub(crate) fn message(said: &Message, what: &'static str) -> Decoded {
             show(&mut decoded, &document);
             decoded
         }
-        None if decoded.attachments.is_empty() => Decoded {
-            what: "ignored",
-            reason: Some("a message without text or files, such as a note of the service".into()),
-            ..decoded
-        },
+        None if decoded.attachments.is_empty() => {
+            let note = said.more.keys().find(|name| !ABOUT.contains(&name.as_str()));
+            let reason = note.map_or_else(
+                || "a message that says nothing".to_owned(),
+                |note| format!("a note of the service: `{}`", shortened(note)),
+            );
+            Decoded { what: "ignored", reason: Some(reason), ..decoded }
+        }
         None => decoded,
     }
 }
 
+/// What a group's conversation is told when the group gets another number.
+pub(crate) const MOVED: &str = "The group became a supergroup on Telegram; this conversation goes on there.";
+
+static NOTHING: Vec<update::Entity> = Vec::new();
+
+/// What a message has besides what it says (<https://core.telegram.org/bots/api#message>).
+const ABOUT: [&str; 29] = [
+    "author_signature",
+    "business_connection_id",
+    "direct_messages_topic",
+    "effect_id",
+    "external_reply",
+    "forward_date",
+    "forward_from",
+    "forward_from_chat",
+    "forward_from_message_id",
+    "forward_sender_name",
+    "forward_signature",
+    "guest_bot_caller_chat",
+    "guest_bot_caller_user",
+    "guest_query_id",
+    "has_media_spoiler",
+    "has_protected_content",
+    "is_from_offline",
+    "is_paid_post",
+    "link_preview_options",
+    "paid_star_count",
+    "reply_markup",
+    "reply_to_checklist_task_id",
+    "reply_to_poll_option_id",
+    "reply_to_story",
+    "sender_boost_count",
+    "sender_business_bot",
+    "sender_tag",
+    "show_caption_above_media",
+    "suggested_post_info",
+];
+
+/// Notes of the service, which nobody says.
+const NOTES: [&str; 46] = [
+    "boost_added",
+    "channel_chat_created",
+    "chat_background_set",
+    "chat_owner_changed",
+    "chat_owner_left",
+    "checklist_tasks_added",
+    "checklist_tasks_done",
+    "connected_website",
+    "delete_chat_photo",
+    "direct_message_price_changed",
+    "forum_topic_closed",
+    "forum_topic_created",
+    "forum_topic_edited",
+    "forum_topic_reopened",
+    "general_forum_topic_hidden",
+    "general_forum_topic_unhidden",
+    "gift_upgrade_sent",
+    "giveaway_completed",
+    "giveaway_created",
+    "group_chat_created",
+    "left_chat_member",
+    "left_chat_participant",
+    "managed_bot_created",
+    "message_auto_delete_timer_changed",
+    "new_chat_member",
+    "new_chat_members",
+    "new_chat_participant",
+    "new_chat_photo",
+    "new_chat_title",
+    "paid_message_price_changed",
+    "passport_data",
+    "pinned_message",
+    "poll_option_added",
+    "poll_option_deleted",
+    "proximity_alert_triggered",
+    "suggested_post_approval_failed",
+    "suggested_post_approved",
+    "suggested_post_declined",
+    "suggested_post_paid",
+    "suggested_post_refunded",
+    "supergroup_chat_created",
+    "video_chat_ended",
+    "video_chat_participants_invited",
+    "video_chat_scheduled",
+    "video_chat_started",
+    "write_access_allowed",
+];
+
+/// The topic that it stands in.
+pub(crate) fn topic(said: &Message) -> Option<i64> {
+    said.message_thread_id.filter(|_| said.is_topic_message)
+}
+
+/// What it answers. In a topic every message answers the one that opened it.
+pub(crate) fn answered(said: &Message) -> Option<&update::Answered> {
+    said.reply_to_message.as_ref().filter(|answered| topic(said) != Some(answered.message_id))
+}
+
 /// What is neither text nor file, in words.
 fn in_words(said: &Message) -> Option<String> {
-    let lines =
-        |lines: &[&str]| lines.iter().filter(|line| !line.trim().is_empty()).copied().collect::<Vec<_>>().join("\n");
     if let Some(card) = &said.contact {
         return Some(lines(&[&full_name(&card.first_name, card.last_name.as_deref()), &card.phone_number]));
     }
@@ -85,7 +196,57 @@ fn in_words(said: &Message) -> Option<String> {
     if let Some(dice) = &said.dice {
         return Some(format!("{} {}", dice.emoji, dice.value));
     }
-    said.sticker.as_ref().and_then(|sticker| sticker.emoji.clone())
+    if let Some(emoji) = said.sticker.as_ref().and_then(|sticker| sticker.emoji.clone()) {
+        return Some(emoji);
+    }
+    if !attachments(said).is_empty() {
+        return None;
+    }
+    said.more.iter().find_map(|(name, value)| further(name, value))
+}
+
+/// What few messages are, by the name of the field that says it. One that is not known is named, so that nothing that somebody sent
+/// passes unseen.
+fn further(name: &str, value: &Value) -> Option<String> {
+    if ABOUT.contains(&name) || NOTES.contains(&name) {
+        return None;
+    }
+    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let said = match name {
+        "checklist" => {
+            let task = |task: &Value| {
+                let done = if task.get("completion_date").is_some() { "x" } else { " " };
+                format!("- [{done}] {}", task.get("text").and_then(Value::as_str).unwrap_or_default())
+            };
+            let tasks: Vec<String> =
+                value.get("tasks").and_then(Value::as_array).into_iter().flatten().map(task).collect();
+            lines(&[text("/title"), &tasks.join("\n")])
+        }
+        "game" => lines(&[&format!("[game: {}]", text("/title")), text("/description")]),
+        "invoice" => {
+            let price = amount(value).unwrap_or_default();
+            lines(&[&format!("[invoice: {} {price}]", text("/title")).replace(" ]", "]"), text("/description")])
+        }
+        "successful_payment" => format!("[payment: {}]", amount(value).unwrap_or_default()),
+        "refunded_payment" => format!("[refund: {}]", amount(value).unwrap_or_default()),
+        "web_app_data" => text("/data").to_owned(),
+        _ => String::new(),
+    };
+    Some(if said.trim().is_empty() { format!("[{}]", shortened(name).replace('_', " ")) } else { said })
+}
+
+/// An amount of money in the smallest units of its currency: as the platform counts, two decimals in most.
+fn amount(of: &Value) -> Option<String> {
+    let currency = of.get("currency")?.as_str()?;
+    let units = of.get("total_amount")?.as_i64()?;
+    Some(match currency {
+        "XTR" | "JPY" | "KRW" | "CLP" | "VND" | "ISK" | "UGX" | "PYG" => format!("{units} {currency}"),
+        _ => format!("{}.{:02} {currency}", units / 100, units.unsigned_abs() % 100),
+    })
+}
+
+fn lines(lines: &[&str]) -> String {
+    lines.iter().filter(|line| !line.trim().is_empty()).copied().collect::<Vec<_>>().join("\n")
 }
 
 fn attachments(said: &Message) -> Vec<DecodedAttachment> {
@@ -113,7 +274,33 @@ fn attachments(said: &Message) -> Vec<DecodedAttachment> {
         file_id: Some(file.file_id.clone()),
         ..DecodedAttachment::default()
     };
-    files.into_iter().flatten().map(shown).collect()
+    let paid = said.more.get("paid_media").and_then(|paid| paid.get("paid_media")?.as_array());
+    let paid = paid.into_iter().flatten().filter_map(paid_for);
+    files.into_iter().flatten().map(shown).chain(paid.map(|(file, usual)| shown((&file, usual)))).collect()
+}
+
+/// Of paid media, what was bought.
+fn paid_for(item: &Value) -> Option<(File, &'static str)> {
+    let photo = item.get("photo").and_then(Value::as_array).and_then(|sizes| sizes.last());
+    let found = photo.map(|photo| (photo, "image/jpeg"));
+    let (file, usual) = found.or_else(|| Some((item.get("video")?, "video/mp4")))?;
+    Some((File::deserialize(file).ok()?, usual))
+}
+
+/// What tells the files apart from others, each at its place among the attachments.
+pub(crate) fn unique_names(said: &Message) -> Vec<Option<String>> {
+    let document = said.document.as_ref().filter(|_| said.animation.is_none());
+    let files = [
+        said.photo.last(),
+        said.animation.as_ref(),
+        said.audio.as_ref(),
+        document,
+        said.sticker.as_ref(),
+        said.video.as_ref(),
+        said.video_note.as_ref(),
+        said.voice.as_ref(),
+    ];
+    files.into_iter().flatten().map(|file| file.file_unique_id.clone()).collect()
 }
 
 fn placed(entities: &[update::Entity], warnings: &mut Vec<String>) -> Vec<Entity> {
@@ -140,26 +327,52 @@ fn placed(entities: &[update::Entity], warnings: &mut Vec<String>) -> Vec<Entity
 }
 
 fn pressed(query: CallbackQuery) -> Decoded {
+    let label = query.label();
     let message = query.message.as_ref();
-    Decoded {
-        conversation: message.map(|said| thread(&said.chat, said.message_thread_id.filter(|_| said.is_topic_message))),
+    let mut decoded = Decoded {
+        conversation: message.map(|said| thread(&said.chat, topic(said))),
         message_id: Some(query.id),
         reply_to: message.map(|said| said.message_id.to_string()),
         sender: Some(sender(&query.from)),
-        text: query.data,
         ..Decoded::new(KIND, "button.pressed")
-    }
+    };
+    let Some(id) = query.data else {
+        let what = query.game_short_name.map_or("a press that says nothing", |_| "a press that starts a game");
+        return Decoded { what: "ignored", reason: Some(what.to_owned()), ..decoded };
+    };
+    decoded.text = Some(id.clone());
+    decoded.button = Some(Button { label: label.unwrap_or_else(|| id.clone()), id });
+    decoded
 }
 
 fn reacted(reaction: &Reaction) -> Decoded {
-    let what = if reaction.new_reaction.is_empty() { "reaction.removed" } else { "reaction.added" };
-    let signs: Vec<&str> = reaction.new_reaction.iter().filter_map(|sign| sign.get("emoji")?.as_str()).collect();
-    Decoded {
+    let (added, removed) = (reaction.added(), reaction.removed());
+    let (what, signs) = if added.is_empty() { ("reaction.removed", removed) } else { ("reaction.added", added) };
+    let decoded = Decoded {
         conversation: Some(thread(&reaction.chat, None)),
         reply_to: Some(reaction.message_id.to_string()),
-        sender: reaction.user.as_ref().map(sender),
+        sender: reaction.user.as_ref().map(sender).or_else(|| reaction.actor_chat.as_ref().map(as_sender)),
         sent_at: moment(reaction.date),
-        text: Some(signs.concat()).filter(|signs| !signs.is_empty()),
+        text: Some(signs.join(" ")).filter(|signs| !signs.is_empty()),
+        ..Decoded::new(KIND, what)
+    };
+    if decoded.text.is_none() {
+        let reason = Some("a reaction that changes nothing".to_owned());
+        return Decoded { what: "ignored", reason, ..decoded };
+    }
+    decoded
+}
+
+fn membership(change: &Membership) -> Decoded {
+    let (what, reason) = match change.told() {
+        Ok(told) => ("conversation.updated", told),
+        Err(reason) => ("ignored", reason),
+    };
+    Decoded {
+        reason: Some(reason.to_owned()),
+        conversation: Some(thread(&change.chat, None)),
+        sender: Some(sender(&change.from)),
+        sent_at: moment(change.date),
         ..Decoded::new(KIND, what)
     }
 }

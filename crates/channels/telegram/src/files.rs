@@ -2,7 +2,7 @@
 
 use frontdesk_model::{LocateError, Located};
 use serde_json::Value;
-use teloxide_core::{payloads::GetFile, types::FileId};
+use teloxide::{payloads::GetFile, types::FileId};
 
 use crate::api::{Answer, Api};
 

@@ -32,7 +32,7 @@ use crate::{
     me::Me,
     meant::is_meant,
     recent::Recent,
-    update::{self, Message, Update},
+    update::{self, CallbackQuery, Membership, Message, Reaction, Update},
 };
 
 /// What becomes of an update.
@@ -54,58 +54,6 @@ pub(crate) enum What {
     },
     /// It is recognised and not used.
     Nothing(&'static str),
-}
-
-/// What of a message the reading for people does not show.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Further {
-    media_group_id: Option<String>,
-    quote: Option<Quote>,
-    forward_origin: Option<Forwarded>,
-    is_automatic_forward: bool,
-    migrate_to_chat_id: Option<i64>,
-    migrate_from_chat_id: Option<i64>,
-}
-
-#[derive(Deserialize)]
-struct Quote {
-    text: String,
-}
-
-/// <https://core.telegram.org/bots/api#messageorigin>
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Forwarded {
-    sender_user: Option<Named>,
-    sender_user_name: Option<String>,
-    sender_chat: Option<Named>,
-    chat: Option<Named>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Named {
-    first_name: String,
-    last_name: String,
-    title: String,
-    username: String,
-}
-
-/// <https://core.telegram.org/bots/api#chatmemberupdated>
-#[derive(Deserialize)]
-struct Membership {
-    chat: update::Chat,
-    from: update::User,
-    #[serde(default)]
-    date: i64,
-    old_chat_member: Standing,
-    new_chat_member: Standing,
-}
-
-#[derive(Deserialize)]
-struct Standing {
-    status: String,
 }
 
 pub(crate) fn read(raw: &Value, me: &Me, respond: Respond, recent: &Recent) -> Taken {
@@ -139,64 +87,61 @@ pub(crate) fn unreadable(raw: String, reason: impl Into<String>) -> Occurrence {
 fn what(raw: &Value, me: &Me, respond: Respond, recent: &Recent) -> Result<What, String> {
     let form =
         |error: serde_json::Error| format!("the update is not of the Bot API's form: {}", without_contents(&error));
-    if let Some(member) = raw.get("my_chat_member") {
-        return Ok(membership(Membership::deserialize(member).map_err(form)?));
-    }
     let update = Update::deserialize(raw).map_err(form)?;
-    let further = |name: &str| raw.get(name).and_then(|said| Further::deserialize(said).ok()).unwrap_or_default();
     Ok(match update {
-        Update { message: Some(said), .. } => message(&said, further("message"), me, respond, recent),
+        Update { message: Some(said), .. } => message(&said, me, respond, recent),
         Update { edited_message: Some(said), .. } => edited(&said),
-        Update { callback_query: Some(_), .. } => pressed(raw, recent),
-        Update { message_reaction: Some(_), .. } => reacted(raw, recent),
+        Update { callback_query: Some(query), .. } => pressed(query, recent),
+        Update { message_reaction: Some(reaction), .. } => reacted(&reaction, recent),
+        Update { my_chat_member: Some(change), .. } => membership(&change),
         _ => What::Nothing("updates of this sort are not used"),
     })
 }
 
-fn message(said: &Message, further: Further, me: &Me, respond: Respond, recent: &Recent) -> What {
+fn message(said: &Message, me: &Me, respond: Respond, recent: &Recent) -> What {
     let chat = said.chat.id;
-    if let Some((old, new)) = (further.migrate_to_chat_id.map(|new| (chat, new)))
-        .or_else(|| further.migrate_from_chat_id.map(|old| (old, chat)))
+    if let Some((old, new)) =
+        (said.migrate_to_chat_id.map(|new| (chat, new))).or_else(|| said.migrate_from_chat_id.map(|old| (old, chat)))
     {
         return What::Moved { old, new, told: Box::new(moved(old, new, said.date)) };
     }
     if said.chat.kind == "channel" {
         return What::Nothing("it is a post in a channel");
     }
-    if further.is_automatic_forward {
+    if said.is_automatic_forward {
         return What::Nothing("it is a channel's post, passed on to its group by Telegram");
     }
     if said.from.as_ref().is_some_and(|from| from.id == me.id) {
         return What::Nothing("it is the bot's own");
     }
-    let in_album = || further.media_group_id.as_deref().is_some_and(|album| recent.knows_album(chat, album));
+    let in_album = || said.media_group_id.as_deref().is_some_and(|album| recent.knows_album(chat, album));
     if !said.chat.is_private() && !is_meant(said, me, respond) && !in_album() {
         return What::Nothing("it is said in a group, and not to the bot");
     }
     let decoded = decode::message(said, "message.created");
     if decoded.what == "ignored" {
-        return What::Nothing("it has neither text nor files");
+        return What::Nothing("it is a note of the service, or says nothing");
     }
     let Some(sender) = decoded.sender.as_ref().and_then(|sender| author(sender, locale(said.from.as_ref()))) else {
         return What::Nothing("nobody is named as its author");
     };
-    if let Some(topic) = topic(said) {
+    if let Some(topic) = decode::topic(said) {
         recent.note_topic(chat, said.message_id, topic);
     }
     What::Message(Box::new(Envelope {
-        thread: thread(said.chat.id, topic(said)),
+        thread: thread(said.chat.id, decode::topic(said)),
         external_id: message_id(chat, said.message_id),
         unique_within: UniqueWithin::Account,
         sender,
-        content: Content::Markdown(decoded.markdown.clone().unwrap_or_default()),
-        attachments: files(&decoded),
+        attachments: files(said, &decoded),
+        content: Content::Markdown(decoded.markdown.unwrap_or_default()),
         subject: None,
         auto_generated: decoded.auto_generated,
         sent_at: decoded.sent_at,
-        reply_to: answered(said).map(|answered| message_id(chat, answered.message_id)),
-        quote: further.quote.map(|quote| quote.text),
-        forwarded_from: further.forward_origin.and_then(Forwarded::name),
-        album: further.media_group_id,
+        reply_to: decode::answered(said).map(|answered| message_id(chat, answered.message_id)),
+        quote: decoded.quoted_text,
+        forwarded_from: decoded.forwarded_from,
+        album: said.media_group_id.clone(),
         origin: origin(said),
     }))
 }
@@ -207,10 +152,10 @@ fn edited(said: &Message) -> What {
     }
     let decoded = decode::message(said, "message.edited");
     if decoded.what == "ignored" {
-        return What::Nothing("it has neither text nor files");
+        return What::Nothing("it is a note of the service, or says nothing");
     }
     let content = decoded.markdown.clone().unwrap_or_default();
-    let files = files(&decoded);
+    let files = files(said, &decoded);
     let mut says = content.clone();
     for file in &decoded.attachments {
         says.push_str(file.file_id.as_deref().unwrap_or_default());
@@ -218,7 +163,7 @@ fn edited(said: &Message) -> What {
     let chat = said.chat.id;
     let at = said.edit_date.unwrap_or(said.date);
     What::Happening(Box::new(Occurrence {
-        thread: thread(chat, topic(said)),
+        thread: thread(chat, decode::topic(said)),
         // Of two changes in one second both count.
         external_id: named(&format!("{chat}:{}:edited:{at}:{}", said.message_id, short(&[&says]))),
         unique_within: UniqueWithin::Account,
@@ -232,59 +177,35 @@ fn edited(said: &Message) -> What {
     }))
 }
 
-fn pressed(raw: &Value, recent: &Recent) -> What {
-    let query = raw.get("callback_query").unwrap_or(&Value::Null);
-    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-    let (Some(id), Some(button)) = (text(query, "id"), text(query, "data")) else {
-        return What::Nothing("it is a press that says nothing");
-    };
-    let said = query.get("message").unwrap_or(&Value::Null);
-    let place = said.pointer("/chat/id").and_then(Value::as_i64).zip(said.get("message_id").and_then(Value::as_i64));
-    let Some((chat, number)) = place else { return What::Nothing("it is a press under a message in another chat") };
-    if said.pointer("/chat/type").and_then(Value::as_str) == Some("channel") {
+fn pressed(query: CallbackQuery, recent: &Recent) -> What {
+    let Some(button) = query.data.clone() else { return What::Nothing("it is a press that says nothing") };
+    let Some(said) = &query.message else { return What::Nothing("it is a press under a message in another chat") };
+    if said.chat.kind == "channel" {
         return What::Nothing("it is a press in a channel");
     }
-    let in_topic = said.get("is_topic_message").and_then(Value::as_bool) == Some(true);
-    let topic = said.get("message_thread_id").and_then(Value::as_i64).filter(|_| in_topic);
-    let topic = topic.or_else(|| recent.topic(chat, number));
-    let rows = said.pointer("/reply_markup/inline_keyboard").and_then(Value::as_array);
-    let mut keys = rows.into_iter().flatten().filter_map(Value::as_array).flatten();
-    let label = keys.find(|key| key.get("callback_data").and_then(Value::as_str) == Some(button.as_str()));
+    let chat = said.chat.id;
+    let topic = decode::topic(said).or_else(|| recent.topic(chat, said.message_id));
     What::Happening(Box::new(Occurrence {
         thread: thread(chat, topic),
-        external_id: named(&format!("press:{id}")),
+        external_id: named(&format!("press:{}", query.id)),
         unique_within: UniqueWithin::Account,
-        sender: person(query.get("from")),
+        sender: author(&decode::sender(&query.from), locale(Some(&query.from))),
         at: None,
-        what: Happening::Pressed {
-            message: Some(message_id(chat, number)),
-            button,
-            label: label.and_then(|key| text(key, "text")),
-        },
+        what: Happening::Pressed { message: Some(message_id(chat, said.message_id)), button, label: query.label() },
     }))
 }
 
-fn reacted(raw: &Value, recent: &Recent) -> What {
-    let reaction = raw.get("message_reaction").unwrap_or(&Value::Null);
-    let number = |pointer: &str| reaction.pointer(pointer).and_then(Value::as_i64);
-    let (Some(chat), Some(message)) = (number("/chat/id"), number("/message_id")) else {
-        return What::Nothing("it is a reaction to no message");
-    };
-    let signs = |name: &str| -> Vec<String> {
-        reaction.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(sign).collect()
-    };
-    let (old, new) = (signs("old_reaction"), signs("new_reaction"));
-    let without = |these: &[String], those: &[String]| -> Vec<String> {
-        these.iter().filter(|sign| !those.contains(sign)).cloned().collect()
-    };
-    let (added, removed) = (without(&new, &old), without(&old, &new));
+fn reacted(reaction: &Reaction, recent: &Recent) -> What {
+    let (chat, message, at) = (reaction.chat.id, reaction.message_id, reaction.date);
+    let (added, removed) = (reaction.added(), reaction.removed());
     if added.is_empty() && removed.is_empty() {
         return What::Nothing("it is a reaction that changes nothing");
     }
-    let sender = person(reaction.get("user")).or_else(|| person(reaction.get("actor_chat")));
+    let user = reaction.user.as_ref();
+    let who = user.map(decode::sender).or_else(|| reaction.actor_chat.as_ref().map(decode::as_sender));
+    let sender = who.and_then(|who| author(&who, locale(user)));
     let who = sender.as_ref().map_or("", |sender| sender.identity.value.as_str());
-    let at = number("/date").unwrap_or_default();
-    let says = short(&[&old.join(","), &new.join(",")]);
+    let says = short(&[&removed.join(","), &added.join(",")]);
     What::Happening(Box::new(Occurrence {
         thread: thread(chat, recent.topic(chat, message)),
         external_id: named(&format!("{chat}:{message}:reacted:{who}:{at}:{says}")),
@@ -295,34 +216,17 @@ fn reacted(raw: &Value, recent: &Recent) -> What {
     }))
 }
 
-/// <https://core.telegram.org/bots/api#reactiontype>
-fn sign(reaction: &Value) -> Option<String> {
-    let text = |name: &str| reaction.get(name).and_then(Value::as_str);
-    match text("type")? {
-        "emoji" => text("emoji").map(str::to_owned),
-        "custom_emoji" => text("custom_emoji_id").map(|id| format!("custom_emoji:{id}")),
-        other => Some(other.to_owned()),
-    }
-}
-
-fn membership(change: Membership) -> What {
-    let Membership { chat, from, date, old_chat_member: old, new_chat_member: new } = change;
-    let out = |standing: &Standing| matches!(standing.status.as_str(), "kicked" | "left");
-    let told = match (out(&old), out(&new), chat.is_private()) {
-        (_, _, _) if chat.kind == "channel" => return What::Nothing("it is about a channel"),
-        (false, true, true) => {
-            "The contact has blocked the bot on Telegram: nothing reaches them until they start it again."
-        }
-        (true, false, true) => "The contact has started the bot on Telegram again.",
-        (false, true, false) => "The bot was removed from the group on Telegram.",
-        (true, false, false) => "The bot was added to the group on Telegram.",
-        _ => return What::Nothing("it changes neither whether the bot is in the chat nor whether it is blocked"),
+fn membership(change: &Membership) -> What {
+    let told = match change.told() {
+        Ok(told) => told,
+        Err(reason) => return What::Nothing(reason),
     };
+    let (chat, date) = (change.chat.id, change.date);
     What::Happening(Box::new(Occurrence {
-        thread: thread(chat.id, None),
-        external_id: named(&format!("{}:member:{date}:{}", chat.id, short(&[&old.status, &new.status]))),
+        thread: thread(chat, None),
+        external_id: named(&format!("{chat}:member:{date}:{}", short(&change.both()))),
         unique_within: UniqueWithin::Account,
-        sender: author(&decode::sender(&from), locale(Some(&from))),
+        sender: author(&decode::sender(&change.from), locale(Some(&change.from))),
         at: moment(date),
         what: Happening::Told(told.to_owned()),
     }))
@@ -336,31 +240,7 @@ fn moved(old: i64, new: i64, date: i64) -> Occurrence {
         unique_within: UniqueWithin::Account,
         sender: None,
         at: moment(date),
-        what: Happening::Told("The group became a supergroup on Telegram; this conversation goes on there.".to_owned()),
-    }
-}
-
-impl Forwarded {
-    fn name(self) -> Option<String> {
-        let Self { sender_user, sender_user_name, sender_chat, chat } = self;
-        let name = sender_user_name.or_else(|| sender_user.or(sender_chat).or(chat).map(Named::name));
-        name.map(|name| clean(&name)).filter(|name| !name.is_empty())
-    }
-}
-
-impl Named {
-    fn name(self) -> String {
-        let Self { first_name, last_name, title, username } = self;
-        let full = format!("{first_name} {last_name}").trim().to_owned();
-        [full, title, username].into_iter().find(|name| !name.is_empty()).unwrap_or_default()
-    }
-}
-
-fn person(raw: Option<&Value>) -> Option<Sender> {
-    let raw = raw?;
-    match update::User::deserialize(raw) {
-        Ok(user) if raw.get("first_name").is_some() => author(&decode::sender(&user), locale(Some(&user))),
-        _ => author(&decode::as_sender(&update::Chat::deserialize(raw).ok()?), None),
+        what: Happening::Told(decode::MOVED.to_owned()),
     }
 }
 
@@ -383,26 +263,28 @@ fn clean(name: &str) -> String {
 }
 
 /// Its files, by the names that Telegram has for them: where they are is asked when they are fetched.
-fn files(decoded: &frontdesk_model::Decoded) -> Vec<RemoteFile> {
-    let file = |file: &frontdesk_model::DecodedAttachment| {
-        let name = file.name.clone().or_else(|| usual_name(file.media_type.as_deref()?).map(str::to_owned));
-        Some(RemoteFile { at: FileAt::Handle(file.file_id.clone()?), name })
+fn files(said: &Message, decoded: &frontdesk_model::Decoded) -> Vec<RemoteFile> {
+    let unique = decode::unique_names(said);
+    let file = |(place, file): (usize, &frontdesk_model::DecodedAttachment)| {
+        let usual = || usual_name(file.media_type.as_deref()?, unique.get(place)?.as_deref());
+        Some(RemoteFile { at: FileAt::Handle(file.file_id.clone()?), name: file.name.clone().or_else(usual) })
     };
-    decoded.attachments.iter().filter_map(file).collect()
+    decoded.attachments.iter().enumerate().filter_map(file).collect()
 }
 
-/// Photos, voices and stickers come without a name.
-fn usual_name(media_type: &str) -> Option<&'static str> {
-    Some(match media_type {
-        "image/jpeg" => "photo.jpg",
-        "image/webp" => "sticker.webp",
-        "application/x-tgsticker" => "sticker.tgs",
-        "video/webm" => "sticker.webm",
-        "video/mp4" => "video.mp4",
-        "audio/ogg" => "voice.ogg",
-        "audio/mpeg" => "audio.mp3",
+/// Photos, voices and stickers come without a name. One that takes the place of another by an edit has another name.
+fn usual_name(media_type: &str, unique: Option<&str>) -> Option<String> {
+    let (word, ending) = match media_type {
+        "image/jpeg" => ("photo", "jpg"),
+        "image/webp" => ("sticker", "webp"),
+        "application/x-tgsticker" => ("sticker", "tgs"),
+        "video/webm" => ("sticker", "webm"),
+        "video/mp4" => ("video", "mp4"),
+        "audio/ogg" => ("voice", "ogg"),
+        "audio/mpeg" => ("audio", "mp3"),
         _ => return None,
-    })
+    };
+    Some(unique.map_or_else(|| format!("{word}.{ending}"), |unique| format!("{word}-{unique}.{ending}")))
 }
 
 /// What follows `/start` in a link such as `https://t.me/bot?start=x` (<https://core.telegram.org/bots/features#deep-linking>).
@@ -414,15 +296,6 @@ fn origin(said: &Message) -> Option<String> {
     let fits =
         payload.len() <= 64 && payload.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
     (fits && words.next().is_none()).then(|| payload.to_owned())
-}
-
-/// What it answers. In a topic every message answers the one that opened it.
-pub(crate) fn answered(said: &Message) -> Option<&update::Answered> {
-    said.reply_to_message.as_ref().filter(|answered| topic(said) != Some(answered.message_id))
-}
-
-fn topic(said: &Message) -> Option<i64> {
-    said.message_thread_id.filter(|_| said.is_topic_message)
 }
 
 fn thread(chat: i64, topic: Option<i64>) -> ThreadId {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use frontdesk_model::{Envelope, Happening, Inbox, InboxError, Occurrence, ThreadId};
 use serde_json::Value;
-use teloxide_core::{payloads::AnswerCallbackQuery, types::CallbackQueryId};
+use teloxide::{payloads::AnswerCallbackQuery, types::CallbackQueryId};
 
 use crate::{
     api::Api,

@@ -1,7 +1,7 @@
 //! Who the bot is.
 
 use serde_json::Value;
-use teloxide_core::payloads::GetMe;
+use teloxide::payloads::GetMe;
 
 use crate::api::{Answer, Api};
 

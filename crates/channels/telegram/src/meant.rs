@@ -1,6 +1,6 @@
 //! Whether what was said in a group is for the bot.
 
-use crate::{config::Respond, inbound::answered, me::Me, update::Message};
+use crate::{config::Respond, decode::answered, me::Me, update::Message};
 
 /// Whether what was said in a group is for the bot: it names it, commands it, or answers it.
 pub(crate) fn is_meant(said: &Message, me: &Me, respond: Respond) -> bool {

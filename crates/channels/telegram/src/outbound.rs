@@ -27,7 +27,7 @@ use frontdesk_model::{
     WantedButton,
 };
 use serde_json::{Value, json};
-use teloxide_core::{
+use teloxide::{
     payloads::{DeleteMessage, SendChatAction},
     types::{ChatAction, ChatId, MessageId, ThreadId as TopicId},
 };
@@ -261,16 +261,7 @@ pub(crate) fn render(message: &Outgoing) -> Vec<FrozenPart> {
     };
     let answered_in = message.reply_to_external.as_ref().and_then(|id| numbers(id.as_str()));
     let answered = answered_in.and_then(|(_, number)| render::answered(&number.to_string()));
-    let has_words = !message.message.content.source().trim().is_empty();
-    let mut requests = if has_words { render::render(&wanted).requests } else { Vec::new() };
-    requests.extend(message.message.attachments.iter().map(file));
-    // Without words the buttons stand under the last file.
-    if !has_words
-        && let Some(keyboard) = render::keyboard(&wanted)
-        && let Some(params) = requests.last_mut().and_then(|last| last.get_mut("params")?.as_object_mut())
-    {
-        params.insert("reply_markup".into(), keyboard);
-    }
+    let mut requests = render::with_files(&wanted, message.message.attachments.iter().map(file).collect()).requests;
     if let Some(first) = requests.first_mut()
         && let Some(answered) = answered
         && let Some(params) = first.get_mut("params").and_then(Value::as_object_mut)
@@ -279,7 +270,7 @@ pub(crate) fn render(message: &Outgoing) -> Vec<FrozenPart> {
     }
     if requests.is_empty() {
         // There is nothing to be seen in it. Telegram says so, and the message is shown as refused.
-        requests.push(json!({ "method": "sendMessage", "params": { "text": message.message.content.source() } }));
+        requests.push(json!({ "method": "sendMessage", "params": { "text": message.message.content.source(), "link_preview_options": { "is_disabled": true } } }));
     }
     let (chat, topic) = place(&message.thread);
     if let (Some((there, _)), Some(first)) = (answered_in, requests.first_mut().and_then(Value::as_object_mut))
@@ -291,9 +282,6 @@ pub(crate) fn render(message: &Outgoing) -> Vec<FrozenPart> {
         if let Some(params) = request.get_mut("params").and_then(Value::as_object_mut) {
             params.insert("chat_id".into(), chat.into());
             params.extend(topic.map(|topic| ("message_thread_id".to_owned(), topic.into())));
-            if params.contains_key("text") {
-                params.insert("link_preview_options".into(), json!({ "is_disabled": true }));
-            }
         }
     }
     requests.into_iter().map(FrozenPart).collect()
@@ -313,14 +301,10 @@ fn button(button: &Button) -> WantedButton {
 fn file(attachment: &Attachment) -> Value {
     let stored = attachment.stored();
     let media_type = stored.map_or("", |stored| stored.media_type.as_str());
-    let small = stored.is_some_and(|stored| stored.size <= MAX_PHOTO);
-    let (method, field) = match media_type {
-        "image/jpeg" | "image/png" if small => ("sendPhoto", "photo"),
-        "image/gif" => ("sendAnimation", "animation"),
-        "video/mp4" => ("sendVideo", "video"),
-        "audio/ogg" => ("sendVoice", "voice"),
-        "audio/mpeg" | "audio/mp4" => ("sendAudio", "audio"),
-        _ => ("sendDocument", "document"),
+    let fits = stored.is_none_or(|stored| stored.size <= MAX_PHOTO);
+    let (method, field) = match render::sent_as(media_type) {
+        ("sendPhoto", _) if !fits => ("sendDocument", "document"),
+        way => way,
     };
     let file = json!({
         "id": attachment.id,

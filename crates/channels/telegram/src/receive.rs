@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use frontdesk_model::{Inbox, InboxError};
 use serde_json::{Value, json};
-use teloxide_core::types::AllowedUpdate;
+use teloxide::types::AllowedUpdate;
 use tokio::task::JoinSet;
 
 use crate::{

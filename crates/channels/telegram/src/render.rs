@@ -1,8 +1,8 @@
-//! The requests that an answer becomes: one `sendMessage` for each part.
+//! The requests that an answer becomes: one `sendMessage` for each part of the text, then one for each file.
 
-use frontdesk_model::{Content, Rendered, Wanted};
+use frontdesk_model::{Content, Rendered, Wanted, WantedAttachment};
 use frontdesk_richtext::{
-    ChannelRules, Loss, append_attachments, append_buttons, document, render_parts,
+    ChannelRules, Loss, append_buttons, document, render_parts,
     telegram::{Entity, EntityKind},
 };
 use serde_json::{Map, Value, json};
@@ -13,36 +13,76 @@ const MAX_BUTTON_ID: usize = 64;
 const MAX_BUTTONS: usize = 100;
 
 pub(crate) fn render(wanted: &Wanted) -> Rendered {
+    let files = wanted.attachments.iter().map(by_address).collect();
+    with_files(wanted, files)
+}
+
+/// The text in its parts, then each file as a message of its own.
+pub(crate) fn with_files(wanted: &Wanted, files: Vec<Value>) -> Rendered {
     let mut document = document(&wanted.content);
-    let mut lost = Vec::new();
-    if !wanted.attachments.is_empty() {
-        let files = wanted.attachments.iter().map(|file| (file.name.as_deref(), file.url.as_str()));
-        append_attachments(&mut document, files);
-        lost.push(Loss::Attachments);
-    }
     let keyboard = keyboard(wanted);
-    if keyboard.is_none() && !wanted.buttons.is_empty() {
+    let listed = keyboard.is_none() && !wanted.buttons.is_empty();
+    if listed {
         append_buttons(&mut document, wanted.buttons.iter().map(|button| button.label.as_str()));
-        lost.push(Loss::Buttons);
     }
     let mut parts = render_parts(&document, &ChannelRules::TELEGRAM);
-    lost.into_iter().for_each(|loss| parts.degraded.note(loss));
-    let last = parts.parts.len().saturating_sub(1);
-    let requests = parts.parts.iter().enumerate().map(|(nth, part)| {
+    if listed {
+        parts.degraded.note(Loss::Buttons);
+    }
+    let texts = parts.parts.iter().map(|part| {
         let mut params = Map::new();
         params.insert("text".into(), part.text.as_str().into());
         if !part.entities.is_empty() {
             params.insert("entities".into(), part.entities.iter().filter_map(entity).collect());
         }
-        if let Some(answered) = wanted.reply_to.as_ref().filter(|_| nth == 0).and_then(|id| answered(id)) {
-            params.insert("reply_parameters".into(), answered);
-        }
-        if let Some(keyboard) = keyboard.as_ref().filter(|_| nth == last) {
-            params.insert("reply_markup".into(), keyboard.clone());
-        }
+        params.insert("link_preview_options".into(), json!({ "is_disabled": true }));
         json!({ "method": "sendMessage", "params": params })
     });
-    Rendered { requests: requests.collect(), degraded: parts.degraded.names().collect() }
+    let mut requests: Vec<Value> = texts.collect();
+    // The buttons stand under the last text, and where there is none under the last file.
+    let last_text = requests.len().checked_sub(1);
+    requests.extend(files);
+    let under = last_text.or_else(|| requests.len().checked_sub(1));
+    let mut put = |nth: Option<usize>, name: &str, value: Option<Value>| {
+        let params = nth.and_then(|nth| requests.get_mut(nth)).and_then(|request| request.get_mut("params"));
+        if let (Some(params), Some(value)) = (params.and_then(Value::as_object_mut), value) {
+            params.insert(name.to_owned(), value);
+        }
+    };
+    put(under, "reply_markup", keyboard);
+    put(Some(0), "reply_parameters", wanted.reply_to.as_deref().and_then(answered));
+    Rendered { requests, degraded: parts.degraded.names().collect() }
+}
+
+/// A file that Telegram fetches itself.
+fn by_address(file: &WantedAttachment) -> Value {
+    let path = file.url.split(['?', '#']).next().unwrap_or_default();
+    let ending = |name: &str| name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
+    let ending = file.name.as_deref().and_then(ending).or_else(|| ending(path)).unwrap_or_default();
+    let media_type = match ending.as_str() {
+        "jpg" | "jpeg" => "image/jpeg",
+        "png" => "image/png",
+        "gif" => "image/gif",
+        "mp4" => "video/mp4",
+        "ogg" | "oga" => "audio/ogg",
+        "mp3" => "audio/mpeg",
+        "m4a" => "audio/mp4",
+        _ => "",
+    };
+    let (method, field) = sent_as(media_type);
+    json!({ "method": method, "params": { field: file.url } })
+}
+
+/// How a file of this type is sent (<https://core.telegram.org/bots/api#sending-files>), and which field holds it.
+pub(crate) fn sent_as(media_type: &str) -> (&'static str, &'static str) {
+    match media_type {
+        "image/jpeg" | "image/png" => ("sendPhoto", "photo"),
+        "image/gif" => ("sendAnimation", "animation"),
+        "video/mp4" => ("sendVideo", "video"),
+        "audio/ogg" => ("sendVoice", "voice"),
+        "audio/mpeg" | "audio/mp4" => ("sendAudio", "audio"),
+        _ => ("sendDocument", "document"),
+    }
 }
 
 /// What of this Telegram cannot show as it was written.

@@ -19,7 +19,7 @@ use hmac::{Hmac, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
-use teloxide_core::payloads::{DeleteWebhook, GetWebhookInfo, SetWebhook, SetWebhookSetters as _};
+use teloxide::payloads::{DeleteWebhook, GetWebhookInfo, SetWebhook, SetWebhookSetters as _};
 use url::Url;
 
 use crate::{

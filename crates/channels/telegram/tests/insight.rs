@@ -93,11 +93,18 @@ fn each_sort_of_update_has_its_type() {
             "reaction.added",
         ),
         (
-            json!({"update_id": 1, "message_reaction": {"chat": {"id": 1}, "message_id": 7, "date": 1, "new_reaction": []}}),
+            json!({"update_id": 1, "message_reaction": {
+                "chat": {"id": 1}, "message_id": 7, "date": 1, "new_reaction": [],
+                "old_reaction": [{"type": "emoji", "emoji": "❤"}]
+            }}),
             "reaction.removed",
         ),
+        (
+            json!({"update_id": 1, "message_reaction": {"chat": {"id": 1}, "message_id": 7, "new_reaction": []}}),
+            "ignored",
+        ),
         (message(json!({"new_chat_title": "x"})), "ignored"),
-        (json!({"update_id": 1, "my_chat_member": {}}), "ignored"),
+        (json!({"update_id": 1, "chat_member": {}}), "ignored"),
     ] {
         let found = decoded(update);
         assert_eq!(found.what, what);
@@ -134,12 +141,14 @@ fn an_answer_is_text_and_entities() {
                 {"type": "blockquote", "offset": 20, "length": 1},
                 {"type": "text_link", "offset": 20, "length": 1, "url": "https://x.example"}
             ],
+            "link_preview_options": {"is_disabled": true},
             "reply_parameters": {"message_id": 77, "allow_sending_without_reply": true}
         }})]
     );
     assert!(shown.degraded.is_empty());
     let literal = rendered(json!({"text": "*a* <b>"}));
-    assert_eq!(literal.requests, [json!({"method": "sendMessage", "params": {"text": "*a* <b>"}})]);
+    let params = json!({"text": "*a* <b>", "link_preview_options": {"is_disabled": true}});
+    assert_eq!(literal.requests, [json!({"method": "sendMessage", "params": params})]);
 }
 
 #[test]

@@ -53,6 +53,7 @@ fn appended(bench: &Bench, body: EventBody) -> Effect {
     }
 }
 
+/// Under the key of its commit, and under those that were added.
 pub async fn a_message_is_found_by_what_it_came_with_and_by_what_it_is_known_as(bench: Bench) {
     let inbound = bench.inbound(&thread("order-77"));
     let (dedupe, message) = (inbound.dedupe, inbound.message);
@@ -75,6 +76,7 @@ pub async fn a_message_is_found_by_what_it_came_with_and_by_what_it_is_known_as(
     expect_no_flaw(&bench).await;
 }
 
+/// By its id, in its log and in a claim.
 pub async fn a_message_that_is_rewritten_reads_so_wherever_it_is_read(bench: Bench) {
     let (conversation, seq) = bench.say("order-77").await;
     let event = bench.log(conversation).await.into_iter().find(|event| event.seq == seq).unwrap();
@@ -91,6 +93,7 @@ pub async fn a_message_that_is_rewritten_reads_so_wherever_it_is_read(bench: Ben
     expect_no_flaw(&bench).await;
 }
 
+/// In the log, in order.
 pub async fn what_becomes_of_messages_is_read_as_it_was_written(bench: Bench) {
     let (conversation, seq) = bench.say("order-77").await;
     let message = bench.log(conversation).await[0].body.message().unwrap().clone();
@@ -103,6 +106,7 @@ pub async fn what_becomes_of_messages_is_read_as_it_was_written(bench: Bench) {
     expect_no_flaw(&bench).await;
 }
 
+/// It is the first unanswered, or the next.
 pub async fn a_pressed_button_waits_for_an_answer_like_a_message(bench: Bench) {
     let (conversation, seq) = bench.say("order-77").await;
     let message = bench.log(conversation).await[0].body.message().unwrap().clone();
@@ -116,6 +120,7 @@ pub async fn a_pressed_button_waits_for_an_answer_like_a_message(bench: Bench) {
     assert_eq!(left, Some(seq.next().next()), "the second press still waits");
 }
 
+/// A second one changes nothing.
 pub async fn an_origin_is_noted_once(bench: Bench) {
     let (conversation, _) = bench.say("order-77").await;
     bench.apply(conversation, vec![Effect::SetOrigin("web-42".into())]).await;
@@ -123,6 +128,7 @@ pub async fn an_origin_is_noted_once(bench: Bench) {
     assert_eq!(bench.conversation(conversation).await.origin.as_deref(), Some("web-42"));
 }
 
+/// Each name for itself.
 pub async fn what_channels_remember_stays_until_it_is_replaced(bench: Bench) {
     assert_eq!(bench.store.recall("telegram/1/moved:2").await.unwrap(), None);
     bench.store.remember("telegram/1/moved:2", "-5 \u{1f600}").await.unwrap();
@@ -145,6 +151,7 @@ pub async fn an_earlier_event_can_bring_something_to_be_fetched(bench: Bench) {
     assert_eq!((fetching.from, fetching.through), (first, first.next()));
 }
 
+/// The places in the log stay.
 pub async fn an_erased_contact_leaves_no_edit_no_reaction_and_no_press(bench: Bench) {
     let (conversation, seq) = bench.say("order-77").await;
     let message = bench.log(conversation).await[0].body.message().unwrap().clone();
