@@ -297,7 +297,12 @@ async fn the_description_of_the_api_needs_no_configuration_and_is_what_a_daemon_
     let folder = tempfile::tempdir().unwrap();
     let printed = run(folder.path(), &["openapi"]).await.json();
     assert!(printed["openapi"].as_str().unwrap().starts_with("3.1"), "{}", printed["openapi"]);
+    // One channel of each kind that is written to. Nobody is at that address.
     let world = World::that_echoes().await;
+    let channel = "[channels.tg]\nkind = \"telegram\"\ntoken = \"1:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw0\"\nreceive = \"webhook\"\n\
+                   api_url = \"http://127.0.0.1:9\"\n";
+    let site = world.site.with(channel).with_server("public_url = \"https://desk.example.com\"");
+    let world = World { site, ..world };
     let _daemon = world.start().await;
     assert_eq!(world.get("/openapi.json").await, printed);
 }

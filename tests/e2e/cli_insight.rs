@@ -175,7 +175,7 @@ async fn what_cannot_be_decoded_ends_with_1_and_a_wrong_call_with_2() {
 async fn what_is_recognised_and_not_used_says_why() {
     let folder = tempfile::tempdir().unwrap();
     for (kind, input) in [
-        ("telegram", r#"{"update_id":1,"my_chat_member":{}}"#),
+        ("telegram", r#"{"update_id":1,"poll_answer":{}}"#),
         ("discord", r#"{"op":11}"#),
         ("discord", r#"{"op":0,"t":"TYPING_START","d":{}}"#),
     ] {

@@ -229,17 +229,14 @@ async fn invalid_request() {
     insta::assert_json_snapshot!("invalid_request_patch", answer.json);
     let messages = format!("{path}/messages");
     for body in
-        [json!({}), json!({"messages": []}), json!({"text": ""}), json!({"text": "x", "buttons": []}), json!([])]
+        [json!({}), json!({"messages": []}), json!({"text": ""}), json!({"text": "x", "keyboard": []}), json!([])]
     {
         let answer = world.ask("POST", &messages, DESK, Some(body.clone())).await;
         assert_eq!((answer.status, answer.slug()), (422, "invalid-request"), "{body}");
     }
     for (body, told) in [
         (json!({"txet": "x"}), "txet: not a field of a reply; did you mean text?"),
-        (
-            json!({"messages": [{"text": "x", "buttons": []}]}),
-            "messages[0].buttons: not a field of a reply; buttons are not sent yet",
-        ),
+        (json!({"messages": [{"text": "x", "buttons": [{"id": "a"}]}]}), "messages[0].buttons[0]: label is missing"),
         (json!({"text": "x", "attachments": []}), "attachments: not a field of a reply; it stands on a message"),
         (json!({"text": "x", "route": ["email"]}), "leave route out"),
         (json!("x"), "write a JSON object such as {\"text\": \"Hello\"}"),

@@ -229,8 +229,8 @@ async fn killed(options: &Options) -> bool {
         seen.entry(chat).or_default().push(message["text"].as_str().unwrap().parse().unwrap());
     }
     let out_of_order = |row: &[usize]| row.windows(2).filter(|pair| pair[0] >= pair[1]).count();
-    let disordered: usize =
-        by_chat.values().map(|row| out_of_order(row)).sum::<usize>() + seen.values().map(|row| out_of_order(row)).sum::<usize>();
+    let disordered: usize = by_chat.values().map(|row| out_of_order(row)).sum::<usize>()
+        + seen.values().map(|row| out_of_order(row)).sum::<usize>();
     let lost = count - asked.len();
     let again: usize = asked.values().map(|times| times - 1).sum();
     let arrived: usize = seen.values().map(Vec::len).sum();

@@ -17,7 +17,8 @@ fn differing(table: &str, expected: &str, got: impl Fn(&Value) -> Value) -> Vec<
     lines
         .filter_map(|line| {
             let (got, expected) = (got(&line), line.get(expected).unwrap());
-            (got != *expected).then(|| format!("{}\n  got      {got}\n  expected {expected}", line.get("name").unwrap()))
+            (got != *expected)
+                .then(|| format!("{}\n  got      {got}\n  expected {expected}", line.get("name").unwrap()))
         })
         .collect()
 }
