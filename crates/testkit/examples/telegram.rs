@@ -174,14 +174,14 @@ async fn calm(options: &Options) {
     }
     let spent = processor_time(daemon.pid()).unwrap().total() - before;
     took.sort();
-    let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+    let at = |in_a_hundred: usize| took[(took.len() - 1) * in_a_hundred / 100].as_secs_f64() * 1e3;
     println!(
         "{} updates at {} a second: median {:.1} ms, 99 in 100 within {:.1} ms, the slowest {:.1} ms; {:.0} ms of processor per 1000",
         count,
         options.rate,
-        at(0.5),
-        at(0.99),
-        at(1.0),
+        at(50),
+        at(99),
+        at(100),
         spent.as_secs_f64() * 1e6 / count as f64
     );
 }
