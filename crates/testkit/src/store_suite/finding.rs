@@ -4,7 +4,8 @@ use frontdesk_model::*;
 
 use super::{Bench, checking::expect_no_flaw, contact, said, thread};
 
-fn key(number: u8) -> DedupeKey {
+/// A key of that number.
+pub fn key(number: u8) -> DedupeKey {
     DedupeKey([number; 16])
 }
 
@@ -25,7 +26,7 @@ pub fn rich(id: MessageId, direction: Direction) -> Message {
 }
 
 /// Every event that says what became of a message.
-fn happenings(message: &Message, seq: Seq) -> Vec<EventBody> {
+pub fn happenings(message: &Message, seq: Seq) -> Vec<EventBody> {
     let reaction = Reaction { message_id: Some(message.id), reaction: "\u{1f44d}".into(), by: ada() };
     vec![
         EventBody::MessageEdited {
@@ -46,7 +47,8 @@ fn happenings(message: &Message, seq: Seq) -> Vec<EventBody> {
     ]
 }
 
-fn appended(bench: &Bench, body: EventBody) -> Effect {
+/// An effect that adds it.
+pub fn appended(bench: &Bench, body: EventBody) -> Effect {
     match bench.note() {
         Effect::Append { id, at, .. } => Effect::Append { id, at, body, wakes: Vec::new(), status: None },
         other => panic!("{other:?}"),
@@ -149,28 +151,4 @@ pub async fn an_earlier_event_can_bring_something_to_be_fetched(bench: Bench) {
     bench.apply(conversation, vec![Effect::MarkFetching { event: None, at: now }]).await;
     let fetching = bench.conversation(conversation).await.fetching.unwrap();
     assert_eq!((fetching.from, fetching.through), (first, first.next()));
-}
-
-/// The places in the log stay.
-pub async fn an_erased_contact_leaves_no_edit_no_reaction_and_no_press(bench: Bench) {
-    let (conversation, seq) = bench.say("order-77").await;
-    let message = bench.log(conversation).await[0].body.message().unwrap().clone();
-    let mut effects: Vec<Effect> = happenings(&message, seq).into_iter().map(|body| appended(&bench, body)).collect();
-    effects.push(Effect::Know { key: key(1), message: message.id });
-    effects.push(Effect::SetOrigin("web-42".into()));
-    bench.apply(conversation, effects).await;
-    loop {
-        let erase = Erase { contact: contact(1).id, known_for_millis: 1000, events: 3 };
-        if bench.keeping().erase(erase).await.unwrap() == Erased::Done {
-            break;
-        }
-    }
-    let log = bench.log(conversation).await;
-    let left = serde_json::to_string(&log).unwrap();
-    for word in ["before", "order?", "Ada", "\u{1f44d}", "Ja", "update_id", "web-42"] {
-        assert!(!left.contains(word), "{word} in {left}");
-    }
-    assert_eq!(log.len(), 7, "every place stays");
-    assert_eq!(bench.conversation(conversation).await.origin, None);
-    expect_no_flaw(&bench).await;
 }

@@ -4,8 +4,13 @@ use std::time::Duration;
 
 use frontdesk_model::*;
 
-pub use super::finding::an_erased_contact_leaves_no_edit_no_reaction_and_no_press;
-use super::{ALL, Bench, contact, rows, said, thread};
+use super::{
+    ALL, Bench,
+    checking::expect_no_flaw,
+    contact,
+    finding::{appended, happenings, key},
+    rows, said, thread,
+};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const EIGHT_DAYS: i64 = 8 * 24 * 60 * 60 * 1000;
@@ -317,4 +322,28 @@ pub async fn who_is_unknown_is_not_erased(bench: Bench) {
     let step = Erase { contact: contact(9).id, known_for_millis: EIGHT_DAYS, events: 10 };
     assert_eq!(bench.keeping().erase(step).await.unwrap(), Erased::NotFound);
     assert_eq!(bench.keeping().erasures().await.unwrap(), []);
+}
+
+/// The places in the log stay.
+pub async fn an_erased_contact_leaves_no_edit_no_reaction_and_no_press(bench: Bench) {
+    let (conversation, seq) = bench.say("order-77").await;
+    let message = bench.log(conversation).await[0].body.message().unwrap().clone();
+    let mut effects: Vec<Effect> = happenings(&message, seq).into_iter().map(|body| appended(&bench, body)).collect();
+    effects.push(Effect::Know { key: key(1), message: message.id });
+    effects.push(Effect::SetOrigin("web-42".into()));
+    bench.apply(conversation, effects).await;
+    loop {
+        let erase = Erase { contact: contact(1).id, known_for_millis: 1000, events: 3 };
+        if bench.keeping().erase(erase).await.unwrap() == Erased::Done {
+            break;
+        }
+    }
+    let log = bench.log(conversation).await;
+    let left = serde_json::to_string(&log).unwrap();
+    for word in ["before", "order?", "Ada", "\u{1f44d}", "Ja", "update_id", "web-42"] {
+        assert!(!left.contains(word), "{word} in {left}");
+    }
+    assert_eq!(log.len(), 7, "every place stays");
+    assert_eq!(bench.conversation(conversation).await.origin, None);
+    expect_no_flaw(&bench).await;
 }
