@@ -50,6 +50,9 @@ struct Options {
     /// How often the daemon is killed.
     #[arg(long, default_value_t = 10)]
     kills: usize,
+    /// Earlier messages that each event brings along; by default as many as a daemon sends that is not told.
+    #[arg(long)]
+    history: Option<u32>,
     /// The embedded store instead of Redis.
     #[arg(long)]
     sqlite: bool,
@@ -103,8 +106,9 @@ impl Stand {
             Reply::json(200, json!({ "text": event["data"]["message"]["text"] })).after(thinks)
         })
         .await;
+        let history = options.history.map(|rows| format!("history = {rows}\n")).unwrap_or_default();
         let sections = format!(
-            "[agent]\nurl = \"{}\"\n\n[channels.tg]\nkind = \"telegram\"\ntoken = \"{}\"\napi_url = \"{}\"\nrate = \"off\"\n",
+            "[agent]\nurl = \"{}\"\n{history}\n[channels.tg]\nkind = \"telegram\"\ntoken = \"{}\"\napi_url = \"{}\"\nrate = \"off\"\n",
             agent.url(),
             telegram.token(),
             telegram.url()

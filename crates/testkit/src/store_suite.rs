@@ -382,6 +382,7 @@ macro_rules! store_suite {
             finding::a_pressed_button_waits_for_an_answer_like_a_message;
             finding::an_origin_is_noted_once;
             finding::what_channels_remember_stays_until_it_is_replaced;
+            finding::what_comes_and_is_no_message_is_taken_once;
             finding::an_earlier_event_can_bring_something_to_be_fetched;
             lanes::the_first_unanswered_message_is_known;
             lanes::what_comes_while_the_desk_owns_is_not_due;

@@ -16,6 +16,17 @@ use super::{
 /// for a day's worth.
 const SWEEP_EVERY: u32 = 1024;
 
+/// What came and is no message is known for so many milliseconds: longer than a platform hands anything in again.
+const KNOWN_WITHOUT_MESSAGE: i64 = 8 * 24 * 60 * 60 * 1000;
+
+/// Whether the effects add this message.
+fn brings(effects: &[Effect], message: MessageId) -> bool {
+    effects.iter().any(|effect| match effect {
+        Effect::Append { body, .. } => body.message().is_some_and(|brought| brought.id == message),
+        _ => false,
+    })
+}
+
 impl Core {
     /// A conversation, which is not at hand until it is put back.
     pub(super) fn record(&mut self, id: ConversationId) -> Result<Option<Record>, Failure> {
@@ -63,6 +74,15 @@ impl Core {
         let (conversation, seq) = (record.conversation.id, record.conversation.last_seq);
         if seq == end {
             return Err(Failure::Refused("an inbound message adds an event".into()));
+        }
+        if !brings(&inbound.effects, inbound.message) {
+            // That it was taken is known for a while, as of a message that is gone.
+            let until = self.clock.now().as_millis().saturating_add(KNOWN_WITHOUT_MESSAGE);
+            self.connection.prepare_cached("UPDATE dedupe SET until = ?2, gone = ?3 WHERE key = ?1")?.execute((
+                inbound.dedupe.0,
+                until,
+                conversation.to_bytes(),
+            ))?;
         }
         let just = Just { end, effects: &inbound.effects };
         let claim = match inbound.claim {

@@ -152,3 +152,16 @@ pub async fn an_earlier_event_can_bring_something_to_be_fetched(bench: Bench) {
     let fetching = bench.conversation(conversation).await.fetching.unwrap();
     assert_eq!((fetching.from, fetching.through), (first, first.next()));
 }
+
+/// It is a duplicate when it comes again, and nothing is missing.
+pub async fn what_comes_and_is_no_message_is_taken_once(bench: Bench) {
+    let mut inbound = bench.inbound(&thread("unreadable:1"));
+    let body = EventBody::Unreadable { raw: "{".into(), reason: "it ends too early".into() };
+    inbound.effects = vec![Effect::SetStatus(Status::Resolved), appended(&bench, body)];
+    let Committed::New { conversation, .. } = bench.store.commit_inbound(inbound.clone()).await.unwrap() else {
+        panic!("it is new");
+    };
+    let again = bench.store.commit_inbound(inbound.clone()).await.unwrap();
+    assert_eq!(again, Committed::Duplicate { conversation, message: inbound.message });
+    expect_no_flaw(&bench).await;
+}
