@@ -137,3 +137,27 @@ fn in_order(texts: impl Iterator<Item = String>, repeats: Repeats) {
         latest.insert(person.to_owned(), number);
     }
 }
+
+#[tokio::test]
+async fn a_check_online_says_how_the_bot_is_set_up_and_what_to_switch_where() {
+    let telegram = BotApi::start().await;
+    let world = with_bot(World::that_echoes().await, &telegram);
+    world.site.write().unwrap();
+    let check = |arguments: &'static [&'static str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_frontdesk"));
+        command.current_dir(world.site.folder()).args(["check", "--online"]).args(arguments);
+        async { tokio::task::spawn_blocking(move || command.output()).await.unwrap() }
+    };
+    let said = check(&[]).await.unwrap();
+    let text = String::from_utf8(said.stdout).unwrap();
+    assert!(said.status.success(), "{text} {}", String::from_utf8_lossy(&said.stderr));
+    assert!(text.contains("tg (telegram)\n") && text.contains("  fine "), "{text}");
+    let found: Value = serde_json::from_slice(&check(&["--json"]).await.unwrap().stdout).unwrap();
+    assert!(found.is_array(), "{found}");
+    assert!(telegram.sent().is_empty() && telegram.count("getUpdates") == 0, "it takes nothing and sends nothing");
+    drop(telegram);
+    let said = check(&[]).await.unwrap();
+    let text = String::from_utf8(said.stdout).unwrap();
+    assert_eq!(said.status.code(), Some(1), "{text}");
+    assert!(text.contains("  wrong "), "{text}");
+}

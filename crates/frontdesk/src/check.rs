@@ -70,6 +70,7 @@ pub async fn check_online(file: &Path, environment: &Environment, kinds: &[&dyn 
         Ok(config) => config,
         Err(_) => return check(file, environment, kinds, form),
     };
+    crate::run::provide_cryptography();
     let looks = config.channels.iter().map(|channel| {
         let surroundings = Surroundings { clock: Arc::new(SystemClock), public_url: config.server.public_url.clone() };
         let built = channel.config.build(surroundings).map_err(|error| error.to_string());

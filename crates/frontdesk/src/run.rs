@@ -58,8 +58,7 @@ pub enum Ended {
 /// # Errors
 /// It could not start, in words for the operator; or it could not close its store.
 pub fn run(config: Config) -> Result<Ended> {
-    // Another provider may be there already when the daemon runs inside a test or an example.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    provide_cryptography();
     take_all_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -386,4 +385,10 @@ impl Signals {
     async fn stop(&mut self) {
         while let Told::Reload = self.next().await {}
     }
+}
+
+/// Before the first client is made.
+pub(crate) fn provide_cryptography() {
+    // Another provider may be there already when the daemon runs inside a test or an example.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
