@@ -12,6 +12,7 @@
 //! * a refusal of this very event (400, 413, 422): a dead letter at once;
 //! * 410: nothing more is sent until the operator resumes the agent.
 
+mod ahead;
 mod batch;
 mod client;
 mod exchange;
@@ -42,6 +43,7 @@ use crate::{
     trial,
     wire::{AgentEvent, AgentEventData},
 };
+use ahead::Ahead;
 use batch::{Gathered, Together};
 use client::Client;
 use exchange::Verdict;
@@ -70,6 +72,7 @@ const TYPING_AGAIN: Duration = Duration::from_secs(4);
 pub(crate) struct AgentWork {
     options: AgentOptions,
     endpoint: Endpoint,
+    ahead: Ahead,
     pub(crate) health: Health,
 }
 
@@ -106,7 +109,12 @@ struct Told<'t> {
 
 impl AgentWork {
     pub(crate) fn new(options: &AgentOptions) -> Result<Self, String> {
-        Ok(Self { options: options.clone(), endpoint: Endpoint::new(options)?, health: Health::new(BACKOFF) })
+        Ok(Self {
+            options: options.clone(),
+            endpoint: Endpoint::new(options)?,
+            ahead: Ahead::default(),
+            health: Health::new(BACKOFF),
+        })
     }
 
     /// Whether these options would make the same worker.

@@ -117,18 +117,16 @@ impl Turn<'_> {
             return Ok(Gathered::Now(Box::new(Together::of(claim, vec![claim.event.clone()], 0))));
         }
         let bounds = self.bounds();
-        let from = bounds.map_or(claim.event.seq, |bounds| bounds.from);
-        let before = Seq(from.0.saturating_sub(1));
-        let found = self.shared.store.events(claim.conversation.id, before, TAKE).await?;
-        let events = found.map(|slice| slice.data).unwrap_or_default();
-        let (together, later) = match bounds {
-            Some(bounds) => within(events, bounds),
-            None if span.is_zero() && !matches!(self.work.options.protocol, Protocol::OpenAi(_)) => {
-                within(events, Batch { from: claim.event.seq, through: claim.event.seq })
-            }
-            None => consecutive(events, matches!(self.work.options.protocol, Protocol::OpenAi(_))),
+        let presses_are_messages = matches!(self.work.options.protocol, Protocol::OpenAi(_));
+        let events = match bounds {
+            Some(bounds) => within(self.events_from(bounds.from).await?, bounds),
+            None if span.is_zero() && !presses_are_messages => vec![claim.event.clone()],
+            None => consecutive(self.events_from(claim.event.seq).await?, presses_are_messages),
         };
-        let mut together = Together::of(claim, together, later);
+        let last = events.last().map_or(claim.event.seq, |event| event.seq);
+        let (store, end) = (self.shared.store.as_ref(), claim.conversation.last_seq);
+        let later = self.work.ahead.count(store, claim.conversation.id, last, end).await?;
+        let mut together = Together::of(claim, events, later);
         if bounds.is_none() && !span.is_zero() {
             if let Some(until) = still_writing(&together, span, self.shared.clock.now()) {
                 return Ok(Gathered::Quiet { until });
@@ -137,6 +135,12 @@ impl Turn<'_> {
             together.fixed = true;
         }
         Ok(Gathered::Now(Box::new(together)))
+    }
+
+    async fn events_from(&self, from: Seq) -> Result<Vec<Event>, StoreError> {
+        let before = Seq(from.0.saturating_sub(1));
+        let found = self.shared.store.events(self.claim.conversation.id, before, TAKE).await?;
+        Ok(found.map(|slice| slice.data).unwrap_or_default())
     }
 
     /// What an earlier attempt, or the dead letter that is replayed, was about.
@@ -180,16 +184,14 @@ fn as_message(event: &Event) -> Option<Cow<'_, Message>> {
     }))
 }
 
-/// The events of the batch, and how many things the contact did after it.
-fn within(events: Vec<Event>, bounds: Batch) -> (Vec<Event>, usize) {
-    let (inside, after): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| event.seq <= bounds.through);
-    let later = after.iter().filter(|event| event.body.is_by_contact()).count();
-    (inside.into_iter().filter(asks).collect(), later)
+/// The events of the batch.
+fn within(events: Vec<Event>, bounds: Batch) -> Vec<Event> {
+    events.into_iter().filter(|event| event.seq <= bounds.through && asks(event)).collect()
 }
 
 /// The contact's messages from the first on. What the agent said and what became of it stands between them without parting
 /// them; a teammate's word does. So does a pressed button, which goes alone, unless it is told as a message like any other.
-fn consecutive(events: Vec<Event>, presses_are_messages: bool) -> (Vec<Event>, usize) {
+fn consecutive(events: Vec<Event>, presses_are_messages: bool) -> Vec<Event> {
     let is_press = |event: &Event| matches!(event.body, EventBody::ButtonPressed { .. }) && !presses_are_messages;
     let begins_with_press = events.first().is_some_and(is_press);
     let parts = |(place, event): (usize, &Event)| {
@@ -198,8 +200,7 @@ fn consecutive(events: Vec<Event>, presses_are_messages: bool) -> (Vec<Event>, u
         event.body.message().is_some_and(by_teammate) || by_press
     };
     let end = events.iter().enumerate().position(parts).unwrap_or(events.len());
-    let later = events.get(end..).unwrap_or_default().iter().filter(|event| event.body.is_by_contact()).count();
-    (events.into_iter().take(end).filter(asks).collect(), later)
+    events.into_iter().take(end).filter(asks).collect()
 }
 
 /// Until when it is worth waiting for more.
