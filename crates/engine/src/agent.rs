@@ -25,20 +25,20 @@ use std::{
 };
 
 use frontdesk_model::{
-    Claim, DeliveryStatus, Direction, Effect, EventBody, Guard, Lane, Message, MessageId, MessageRecord, Owner,
-    Progress, Seq, Take, Then, Timestamp, Waiting,
+    Claim, ClaimNext, DeliveryStatus, Direction, Effect, EventBody, Guard, Lane, Message, MessageId, MessageRecord,
+    Owner, Progress, Seq, Take, Then, Timestamp, Waiting,
 };
 
 use crate::{
     attachments::{self, Here},
-    delivery::DeliveryWork,
+    delivery::{DeliveryWork, prepare},
     desk::DeskError,
     health::{Admit, Backoff, Blow, Errand, Health, ProbeGuard, Turned},
-    lane::{Gate, Lease, Lost, Offer, Settled, Work},
+    lane::{Beside, Gate, Lease, Lost, Offer, Settled, Start, Work},
     measure,
     options::{AgentOptions, Protocol},
     reply::Reply,
-    rules::{Answers, DeadWork, ReplyRules, Voice},
+    rules::{Answers, DeadWork, ReplyRules, Voice, said_in},
     runtime::Shared,
     trial,
     wire::{AgentEvent, AgentEventData},
@@ -500,18 +500,35 @@ impl Turn<'_> {
             // An agent that was just told of a discarded reply is heard, or a busy customer would never get an answer.
             guards.extend(reply.if_version.filter(|_| told.is_none()).map(Guard::VersionIs));
         }
-        // The reply's delivery is claimed in the same step, if somebody is free to carry it out.
-        let offer = if wants_delivery { self.delivery_offer() } else { None };
-        let next = offer.as_ref().map(|_| Offer::<DeliveryWork>::wanted());
-        match self.lease.settle_and_claim(guards, accepted_too, Then::Advance, next).await? {
-            Settled::Done(claim) => {
+        // The reply's delivery is claimed in the same step, if somebody is free to carry it out, and so is what the agent is to be
+        // asked next.
+        let delivery = if wants_delivery { self.delivery_offer() } else { None };
+        let (mut ready, mut intend) = (None, None);
+        if delivery.is_some()
+            && let Some(message) = first_queued(&accepted_too)
+        {
+            (ready, intend) = prepare(self.shared, conversation, message).await.unzip();
+        }
+        let more = self.offer_of_more();
+        let mut next: Vec<ClaimNext> = delivery.iter().map(|_| Offer::<DeliveryWork>::wanted()).collect();
+        next.extend(more.iter().map(|_| Offer::<AgentWork>::wanted()));
+        match self.lease.settle_and_claim(guards, accepted_too, Then::Advance, Beside { next, intend }).await? {
+            Settled::Done(claims) => {
                 trial::point("recorded");
                 self.note_response(reply, now);
                 ReplyRules::set_timers(reply, self.shared);
-                match (offer, claim) {
-                    (Some(offer), Some(claim)) => offer.take(self.shared, *claim),
-                    _ if wants_delivery => self.shared.delivery_due(&conversation.thread).await,
+                let (to_deliver, to_ask): (Vec<Claim>, Vec<Claim>) =
+                    claims.into_iter().partition(|claim| claim.lane == Lane::Deliver);
+                match (delivery, to_deliver.into_iter().next()) {
+                    (Some(offer), Some(claim)) => offer.take(self.shared, claim, ready),
+                    _ if wants_delivery => {
+                        drop(ready);
+                        self.shared.delivery_due(&conversation.thread).await;
+                    }
                     _ => {}
+                }
+                if let (Some(offer), Some(claim)) = (more, to_ask.into_iter().next()) {
+                    offer.take(self.shared, claim, None);
                 }
             }
             Settled::Guarded => {
@@ -533,6 +550,13 @@ impl Turn<'_> {
         let thread = &self.claim.conversation.thread;
         let well = live.channel(&thread.kind, &thread.account).is_some_and(|channel| !channel.gate.health.is_unwell());
         live.delivery.as_ref().filter(|_| well)?.offer(self.shared)
+    }
+
+    /// Where more lies behind the event: a free hand for it.
+    fn offer_of_more(&self) -> Option<Offer<AgentWork>> {
+        let claim = self.claim;
+        let more = claim.conversation.last_seq > claim.event.seq && self.errand == Errand::Ordinary;
+        self.shared.live().agent.as_ref().filter(|_| more)?.offer(self.shared)
     }
 
     fn note_response(&self, reply: &Reply, now: frontdesk_model::Timestamp) {
@@ -577,8 +601,14 @@ impl Turn<'_> {
     }
 }
 
+/// The message among these effects that is delivered first.
+fn first_queued(effects: &[Effect]) -> Option<&Message> {
+    said_in(effects).find(|(_, status)| *status == Some(DeliveryStatus::Queued)).map(|(message, _)| message)
+}
+
 impl Work for AgentWork {
     const LANE: Lane = Lane::Agent;
+    type Ready = ();
 
     fn gate(&self, shared: &Shared) -> Gate {
         match self.health.admit(shared.clock.boot()) {
@@ -602,7 +632,8 @@ impl Work for AgentWork {
         self.health.unprobed();
     }
 
-    async fn work(&self, shared: &Arc<Shared>, claim: Claim, lease: Arc<Lease>, errand: Errand) {
+    async fn work(&self, shared: &Arc<Shared>, claim: Claim, lease: Arc<Lease>, start: Start<()>) {
+        let errand = start.errand;
         let _probe = (errand == Errand::Probe).then(|| ProbeGuard(&self.health));
         let turn = Turn { shared, work: self, claim: &claim, lease: &lease, errand };
         if turn.attempt().await.is_err() {

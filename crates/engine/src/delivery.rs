@@ -26,9 +26,9 @@ use std::{
 };
 
 use frontdesk_model::{
-    Claim, Content, DeliveryStatus, Direction, Dispatch, Effect, EventBody, ExternalId, FrozenPart, Guard, Lane, Link,
-    Message, MessageId, Outcome, Outgoing, Part, PartState, Progress, Resend, Scope, Spent, Then, Timestamp,
-    UniqueWithin, Waiting,
+    Claim, Content, Conversation, DeliveryStatus, Direction, Dispatch, Effect, EventBody, ExternalId, FrozenPart,
+    Guard, Intend, Lane, Link, Message, MessageId, Outcome, Outgoing, Part, PartState, Progress, Resend, Scope, Spent,
+    StoreError, Then, Timestamp, UniqueWithin, Waiting,
 };
 use frontdesk_richtext::{append_buttons, document, write};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -40,7 +40,7 @@ use crate::{
     attachments,
     health::{Admit, Backoff, Blow, Errand, Health, ProbeGuard, Turned},
     keys::jitter,
-    lane::{Gate, Lease, Lost, Settled, Work},
+    lane::{Beside, Gate, Lease, Lost, Offer, Settled, Start, Work},
     measure,
     rules::{DeadWork, delivered},
     runtime::{ChannelState, Shared},
@@ -170,6 +170,12 @@ impl Before {
     }
 }
 
+/// A channel's leave for a message whose first part was stored as about to be sent when its delivery was claimed.
+pub(crate) struct Ready {
+    message: MessageId,
+    place: OwnedSemaphorePermit,
+}
+
 /// One message on its way out.
 struct Journey<'a> {
     claim: &'a Claim,
@@ -178,6 +184,8 @@ struct Journey<'a> {
     lease: &'a Lease,
     parts: Vec<Part>,
     frozen: Frozen,
+    /// Leave for the first part, which is stored as about to be sent and was not.
+    ready: Option<OwnedSemaphorePermit>,
     reason: Option<String>,
 }
 
@@ -188,8 +196,30 @@ enum Frozen {
     Stored,
 }
 
+/// Makes a message ready to be sent as soon as it is stored and its delivery claimed, if nothing stands in the way: no wait for the
+/// channel, for the platform's budgets, or for an attachment.
+pub(crate) async fn prepare(
+    shared: &Arc<Shared>,
+    conversation: &Conversation,
+    message: &Message,
+) -> Option<(Ready, Intend)> {
+    let channel = shared.channel_of(&conversation.thread)?;
+    let is_free = channel.gate.health.is_free(shared.clock.boot());
+    if !is_free || message.awaits_attachments() || trial::is_broken(Broken::IntentAfterSend) {
+        return None;
+    }
+    let outgoing = Turn { shared }.outgoing(conversation, message).await.ok()?;
+    let parts = channel.connected.adapter.render(&outgoing);
+    let budgets = channel.connected.adapter.budgets(&conversation.thread.thread, parts.first()?);
+    if !budgets.is_empty() {
+        return None;
+    }
+    let place = Arc::clone(&channel.gate.permits).try_acquire_owned().ok()?;
+    Some((Ready { message: message.id, place }, Intend { message: message.id, parts }))
+}
+
 impl Turn<'_> {
-    async fn deliver(&self, claim: &Claim, lease: &Lease) -> Result<(), Lost> {
+    async fn deliver(&self, claim: &Claim, lease: &Lease, ready: Option<Ready>) -> Result<(), Lost> {
         let message = match &claim.event.body {
             EventBody::MessageCreated { message } => message,
             EventBody::MessageEdited { message, .. } => {
@@ -203,6 +233,9 @@ impl Turn<'_> {
         };
         let Some(channel) = self.shared.channel_of(&claim.conversation.thread) else {
             tracing::warn!(message_id = %message.id, "the channel of a queued message is not configured; the message waits");
+            if let Some(ready) = ready {
+                self.not_begun(ready.message, 0, lease).await?;
+            }
             self.park(claim, lease, FAR, claim.progress).await;
             return Ok(());
         };
@@ -217,6 +250,7 @@ impl Turn<'_> {
             lease,
             parts: Vec::new(),
             frozen: Frozen::Stored,
+            ready: ready.filter(|ready| ready.message == message.id).map(|ready| ready.place),
             reason: None,
         };
         journey.parts = match claim.delivery.as_ref().map(|delivery| delivery.parts.as_slice()) {
@@ -277,7 +311,7 @@ impl Turn<'_> {
 
     /// The parts, not stored yet: that happens with the first one's intent.
     async fn render(&self, journey: &mut Journey<'_>) -> Option<Vec<Part>> {
-        let Ok(outgoing) = self.outgoing(journey.claim, journey.message).await else {
+        let Ok(outgoing) = self.outgoing(&journey.claim.conversation, journey.message).await else {
             self.park(journey.claim, journey.lease, Duration::from_secs(1), journey.claim.progress).await;
             return None;
         };
@@ -305,32 +339,32 @@ impl Turn<'_> {
         Ok(Some(()))
     }
 
-    async fn outgoing(&self, claim: &Claim, message: &Message) -> Result<Outgoing, frontdesk_model::StoreError> {
+    async fn outgoing(&self, conversation: &Conversation, message: &Message) -> Result<Outgoing, StoreError> {
         let store = &self.shared.store;
-        let to = match claim.conversation.participants.first() {
+        let to = match conversation.participants.first() {
             Some(first) => store.contact(*first).await?,
             None => None,
         };
         let reply_to_external = match message.reply_to {
             // Only what was said here: another conversation's ids are none of this customer's business.
-            Some(id) => self.called(claim, id).await?,
+            Some(id) => self.called(conversation, id).await?,
             None => None,
         };
-        let has_buttons = self.shared.channel_of(&claim.conversation.thread);
+        let has_buttons = self.shared.channel_of(&conversation.thread);
         let has_buttons = has_buttons.is_some_and(|channel| channel.connected.adapter.capabilities().buttons);
         Ok(Outgoing {
             message: if has_buttons { message.clone() } else { with_choices(message) },
-            conversation: claim.conversation.id,
-            thread: claim.conversation.thread.thread.clone(),
+            conversation: conversation.id,
+            thread: conversation.thread.thread.clone(),
             to,
             reply_to_external,
         })
     }
 
     /// What the platform calls a message of this conversation: another one's ids are none of this customer's business.
-    async fn called(&self, claim: &Claim, id: MessageId) -> Result<Option<ExternalId>, frontdesk_model::StoreError> {
+    async fn called(&self, conversation: &Conversation, id: MessageId) -> Result<Option<ExternalId>, StoreError> {
         let store = &self.shared.store;
-        let found = store.message(id).await?.filter(|(conversation, _)| *conversation == claim.conversation.id);
+        let found = store.message(id).await?.filter(|(of, _)| *of == conversation.id);
         let Some((_, record)) = found else { return Ok(None) };
         if record.message.direction == Direction::Inbound {
             return Ok(record.message.external_id);
@@ -346,9 +380,10 @@ impl Turn<'_> {
         let Some(part) = journey.parts.get(index).cloned() else { return Ok(Next::Part) };
         let place = u16::try_from(index).unwrap_or(u16::MAX);
         let may_double = journey.channel.connected.adapter.capabilities().resend == Resend::MayDouble;
+        let own = journey.ready.take().filter(|_| index == 0 && part.state == PartState::Intent);
         match part.state {
             PartState::Ready => {}
-            PartState::Intent if may_double => {
+            PartState::Intent if own.is_none() && may_double => {
                 let reason = "the daemon stopped while it was being sent".to_owned();
                 return self.mark(journey, index, PartState::Uncertain, Some(reason)).await;
             }
@@ -357,8 +392,12 @@ impl Turn<'_> {
                 return Ok(Next::Part);
             }
         }
-        let Some(permit) = self.permit(journey, &part.frozen).await else { return Ok(Next::Ended) };
-        let before = if part.state == PartState::Intent { Before::Perhaps } else { Before::Never };
+        let before = if part.state == PartState::Intent && own.is_none() { Before::Perhaps } else { Before::Never };
+        let permit = match own {
+            Some(place) => Some(Permit { _place: place, probe: None }),
+            None => self.permit(journey, &part.frozen).await,
+        };
+        let Some(permit) = permit else { return Ok(Next::Ended) };
         let intends = part.state != PartState::Intent;
         let too_late = trial::is_broken(Broken::IntentAfterSend);
         if intends && !too_late && self.intend(journey, place).await?.is_none() {
@@ -529,8 +568,12 @@ impl Turn<'_> {
             return Ok(());
         }
         let place = u16::try_from(sent.index).unwrap_or(u16::MAX);
-        let effect = Effect::SetPart { message: journey.message.id, index: place, state: PartState::Ready };
-        journey.lease.settle(Vec::new(), vec![effect], Then::Keep).await.map(drop)
+        self.not_begun(journey.message.id, place, journey.lease).await
+    }
+
+    async fn not_begun(&self, message: MessageId, index: u16, lease: &Lease) -> Result<(), Lost> {
+        let effect = Effect::SetPart { message, index, state: PartState::Ready };
+        lease.settle(Vec::new(), vec![effect], Then::Keep).await.map(drop)
     }
 
     /// This part is refused: the rest of the message is not sent.
@@ -618,7 +661,16 @@ impl Turn<'_> {
             };
             effects.extend(dead.effects());
         }
-        journey.lease.settle(Vec::new(), effects, Then::Advance).await?;
+        // What the lane has to do next is claimed in the same step, if somebody is free to do it.
+        let offer = self.shared.live().delivery.as_ref().and_then(|worker| worker.offer(self.shared));
+        let next = offer.iter().map(|_| Offer::<DeliveryWork>::wanted()).collect();
+        let beside = Beside { next, intend: None };
+        let settled = journey.lease.settle_and_claim(Vec::new(), effects, Then::Advance, beside).await?;
+        if let (Some(offer), Settled::Done(claims)) = (offer, settled)
+            && let Some(claim) = claims.into_iter().next()
+        {
+            offer.take(self.shared, claim, None);
+        }
         trial::point("concluded");
         measure::delivered(&journey.channel.connected.name, status);
         Ok(())
@@ -713,6 +765,7 @@ fn name(outcome: &Outcome) -> &'static str {
 
 impl Work for DeliveryWork {
     const LANE: Lane = Lane::Deliver;
+    type Ready = Ready;
 
     fn gate(&self, _: &Shared) -> Gate {
         Gate::Open
@@ -728,8 +781,8 @@ impl Work for DeliveryWork {
 
     fn report_unused(&self) {}
 
-    async fn work(&self, shared: &Arc<Shared>, claim: Claim, lease: Arc<Lease>, _: Errand) {
-        let ended = Turn { shared }.deliver(&claim, &lease).await;
+    async fn work(&self, shared: &Arc<Shared>, claim: Claim, lease: Arc<Lease>, start: Start<Ready>) {
+        let ended = Turn { shared }.deliver(&claim, &lease, start.ready).await;
         if ended.is_err() {
             tracing::warn!(conversation = %claim.conversation.id, "a claim was lost; its work will be done again");
         }

@@ -164,7 +164,7 @@ async fn take_in(
         agent.work().health.new_work(shared.clock.boot());
     }
     match (offer, claim) {
-        (Some(offer), Some(claim)) => offer.take(&shared, *claim),
+        (Some(offer), Some(claim)) => offer.take(&shared, *claim, None),
         // Also after an error: the commit may have happened all the same.
         _ => shared.wake(Lane::Agent),
     }

@@ -17,7 +17,7 @@ use std::{
 
 use frontdesk_model::{
     Append, Applied, Claim, ClaimId, ClaimNext, ClaimOrder, ClaimRequest, Claims, ConversationId, Effect, Guard, Held,
-    Lane, Progress, Release, Room, Seq, Settle, StoreError, Then, Timestamp, Waiting,
+    Intend, Lane, Progress, Release, Room, Seq, Settle, StoreError, Then, Timestamp, Waiting,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::task::TaskTracker;
@@ -59,6 +59,8 @@ pub(crate) enum Gate {
 pub(crate) trait Work: Send + Sync + 'static {
     /// The kind of lane.
     const LANE: Lane;
+    /// What whoever made the claim has made ready for it.
+    type Ready: Send;
     fn gate(&self, shared: &Shared) -> Gate;
     /// Whether [`Work::gate`] would say [`Gate::Open`]. Takes nothing.
     fn is_open(&self, shared: &Shared) -> bool;
@@ -72,8 +74,15 @@ pub(crate) trait Work: Send + Sync + 'static {
         shared: &Arc<Shared>,
         claim: Claim,
         lease: Arc<Lease>,
-        errand: Errand,
+        start: Start<Self::Ready>,
     ) -> impl Future<Output = ()> + Send;
+}
+
+/// How a claim is begun.
+pub(crate) struct Start<R> {
+    pub(crate) errand: Errand,
+    /// What is ready for it.
+    pub(crate) ready: Option<R>,
 }
 
 /// The hands of one lane.
@@ -214,7 +223,7 @@ impl<W: Work> Worker<W> {
                         Err(_) => return,
                     },
                 };
-                self.give(shared, claim, hand, asked_at, errand);
+                self.give(shared, claim, hand, asked_at, Start { errand, ready: None });
             }
         }
     }
@@ -225,14 +234,14 @@ impl<W: Work> Worker<W> {
         claim: Claim,
         hand: OwnedSemaphorePermit,
         asked_at: Duration,
-        errand: Errand,
+        start: Start<W::Ready>,
     ) {
         let (worker, shared) = (Arc::clone(self), Arc::clone(shared));
         let lease = Arc::new(Lease::new(&shared, &claim, asked_at));
         self.tasks.spawn(async move {
             let _hand = hand;
             tokio::select! {
-                () = worker.work.work(&shared, claim, Arc::clone(&lease), errand) => {}
+                () = worker.work.work(&shared, claim, Arc::clone(&lease), start) => {}
                 () = lease.keep() => {}
                 () = shared.cut_short() => {}
             }
@@ -273,9 +282,9 @@ impl<W: Work> Offer<W> {
     }
 
     /// The write gave this claim: it is worked on at once.
-    pub(crate) fn take(self, shared: &Arc<Shared>, claim: Claim) {
+    pub(crate) fn take(self, shared: &Arc<Shared>, claim: Claim, ready: Option<W::Ready>) {
         let Self { worker, hand, asked_at } = self;
-        worker.give(shared, claim, hand, asked_at, Errand::Ordinary);
+        worker.give(shared, claim, hand, asked_at, Start { errand: Errand::Ordinary, ready });
     }
 }
 
@@ -293,6 +302,7 @@ pub(crate) struct Lease {
     shared: Arc<Shared>,
     claim: ClaimId,
     conversation: ConversationId,
+    lane: Lane,
     /// The claim's event: what the log holds beyond it may be more work for the lane.
     event: Seq,
     /// The log's end when it was claimed.
@@ -310,11 +320,20 @@ const NOTHING_MORE: u64 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Lost;
 
+/// What a settling write does beside it.
+#[derive(Debug, Default)]
+pub(crate) struct Beside {
+    /// Lanes that are claimed.
+    pub(crate) next: Vec<ClaimNext>,
+    /// A message that is about to be sent if one of those comes to it.
+    pub(crate) intend: Option<Intend>,
+}
+
 /// How a settling write ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Settled {
-    /// Done; with the claim that was asked for beside it, if it could be had.
-    Done(Option<Box<Claim>>),
+    /// Done; with the claims that were asked for beside it, as far as they could be had.
+    Done(Vec<Claim>),
     /// A guard did not hold; the claim is still ours.
     Guarded,
 }
@@ -325,6 +344,7 @@ impl Lease {
             shared: Arc::clone(shared),
             claim: claim.id,
             conversation: claim.conversation.id,
+            lane: claim.lane,
             event: claim.event.seq,
             log_end: claim.conversation.last_seq,
             holds_until: AtomicU64::new(millis(asked_at + LEASE)),
@@ -375,20 +395,22 @@ impl Lease {
 
     /// Writes under the claim. Repeats the same operation while the store does not answer and the lease lasts.
     pub(crate) async fn settle(&self, guards: Vec<Guard>, effects: Vec<Effect>, then: Then) -> Result<Settled, Lost> {
-        self.settle_and_claim(guards, effects, then, None).await
+        self.settle_and_claim(guards, effects, then, Beside::default()).await
     }
 
-    /// Like [`Lease::settle`], and claims another lane of the conversation in the same step.
+    /// Like [`Lease::settle`], and claims lanes of the conversation in the same step.
     pub(crate) async fn settle_and_claim(
         &self,
         guards: Vec<Guard>,
         effects: Vec<Effect>,
         then: Then,
-        next: Option<ClaimNext>,
+        beside: Beside,
     ) -> Result<Settled, Lost> {
         let appended = effects.iter().filter(|effect| matches!(effect, Effect::Append { .. })).count();
-        let mut settle =
-            Settle { operation: self.shared.ids.operation(), claim: self.claim, guards, effects, then, next };
+        let Beside { next, intend } = beside;
+        let goes_on_here = next.iter().any(|next| next.lane == self.lane);
+        let operation = self.shared.ids.operation();
+        let mut settle = Settle { operation, claim: self.claim, guards, effects, then, next, intend };
         loop {
             match measure::store("settle", self.shared.store.settle(settle.clone())).await {
                 Ok(settled) => {
@@ -397,7 +419,10 @@ impl Lease {
                             if appended > 0 {
                                 self.shared.log_grew();
                             }
-                            if then == Then::Advance {
+                            if then == Then::Advance && goes_on_here {
+                                // What the lane has to do now was claimed, or there was nothing.
+                                self.left_more.store(NOTHING_MORE, Ordering::Relaxed);
+                            } else if then == Then::Advance {
                                 self.note_what_is_left(last_seq, appended);
                             }
                             Ok(Settled::Done(settled.next))

@@ -629,8 +629,32 @@ pub struct Settle {
     pub effects: Vec<Effect>,
     /// What becomes of the claim, where the guards hold.
     pub then: Then,
-    /// Claims another lane of the conversation in the same step, where the guards hold.
-    pub next: Option<ClaimNext>,
+    /// Claims lanes of the conversation in the same step, where the guards hold: others, and its own if it moves past the claim.
+    pub next: Vec<ClaimNext>,
+    /// What is known already of a message that one of those may come to.
+    pub intend: Option<Intend>,
+}
+
+/// A message is about to be sent, should a claim that is made in the same step come to it: then its parts are frozen, and the
+/// first is in [`PartState::Intent`]. For whoever has made sure that it can go at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intend {
+    /// Which message. Not frozen yet.
+    pub message: MessageId,
+    /// All its parts, in order; at least one.
+    pub parts: Vec<FrozenPart>,
+}
+
+impl Intend {
+    /// What holds where a claim comes to it.
+    #[must_use]
+    pub fn effects(&self) -> [Effect; 2] {
+        let Self { message, parts } = self;
+        [
+            Effect::Freeze { message: *message, parts: parts.clone() },
+            Effect::SetPart { message: *message, index: 0, state: PartState::Intent },
+        ]
+    }
 }
 
 /// What became of a settling write.
@@ -638,8 +662,8 @@ pub struct Settle {
 pub struct Settled {
     /// Its effects.
     pub applied: Applied,
-    /// The claim that was asked for, if the lane could be had.
-    pub next: Option<Box<Claim>>,
+    /// The claims that were asked for, of the lanes that could be had.
+    pub next: Vec<Claim>,
 }
 
 /// What becomes of a claim when its effects are applied.

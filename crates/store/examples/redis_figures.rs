@@ -155,7 +155,8 @@ impl Maker {
     }
 
     fn settle(&self, claim: ClaimId, effects: Vec<Effect>, then: Then, next: Option<ClaimNext>) -> Settle {
-        Settle { operation: self.operation(), claim, guards: Vec::new(), effects, then, next }
+        let next = next.into_iter().collect();
+        Settle { operation: self.operation(), claim, guards: Vec::new(), effects, then, next, intend: None }
     }
 
     /// A customer's message that the agent has seen and not answered.
@@ -189,7 +190,7 @@ impl Maker {
             Effect::ClearAttentionIf(Attention::Fallback),
         ];
         let settle = self.settle(agent.id, effects, Then::Advance, next(Lane::Deliver));
-        let deliver = store.settle(settle).await.unwrap().next.expect("the reply is due").id;
+        let deliver = store.settle(settle).await.unwrap().next.first().expect("the reply is due").id;
         let part = FrozenPart(serde_json::json!({ "id": message.to_string(), "text": TEXT }));
         let effects = vec![
             Effect::Freeze { message, parts: vec![part] },

@@ -140,8 +140,8 @@ async fn one(store: &SqliteStore, conversation: usize, number: usize) {
         let take = Take { rows: 20, bytes: 200_000 };
         store.messages(agent.conversation.id, Some(agent.event.seq), take).await.unwrap().unwrap();
         let (settled, reply) = answer(store, &agent).await;
-        if let Some(deliver) = settled.next {
-            send(store, &deliver, reply).await;
+        if let Some(deliver) = settled.next.first() {
+            send(store, deliver, reply).await;
         }
         // Rare here: the customer wrote again before the answer.
         let request = ClaimRequest {
@@ -258,7 +258,8 @@ async fn answer(store: &SqliteStore, claim: &Claim) -> (Settled, MessageId) {
         guards: vec![Guard::OwnerIs(Owner::Agent)],
         effects,
         then: Then::Advance,
-        next: Some(ClaimNext { lane: Lane::Deliver, lease: LEASE }),
+        next: vec![ClaimNext { lane: Lane::Deliver, lease: LEASE }],
+        intend: None,
     };
     let settled = store.settle(settle).await.unwrap();
     assert!(matches!(settled.applied, Applied::Done { .. }));
@@ -277,7 +278,8 @@ async fn send(store: &SqliteStore, claim: &Claim, message: MessageId) {
         guards,
         effects,
         then,
-        next: None,
+        next: Vec::new(),
+        intend: None,
     };
     store.settle(settle(vec![Guard::NotFrozen(message)], effects, Then::Keep)).await.unwrap();
     let at = now();

@@ -95,7 +95,15 @@ async fn write(store: Arc<dyn Store>, writer: usize, output: Arc<Mutex<std::io::
             Effect::SetPart { message: reply, index: 0, state: PartState::Intent },
         ];
         let (claim, operation) = (claim.id, random(OperationId::from_bytes));
-        let settle = Settle { operation, claim, guards: Vec::new(), effects, then: Then::Advance, next: None };
+        let settle = Settle {
+            operation,
+            claim,
+            guards: Vec::new(),
+            effects,
+            then: Then::Advance,
+            next: Vec::new(),
+            intend: None,
+        };
         if matches!(store.settle(settle).await.unwrap().applied, Applied::Done { .. }) {
             say("reply", reply);
         }

@@ -199,7 +199,15 @@ impl Bench {
 
     /// A settling write that nothing guards.
     pub fn settling(&self, claim: &Claim, effects: Vec<Effect>, then: Then) -> Settle {
-        Settle { operation: self.operation(), claim: claim.id, guards: Vec::new(), effects, then, next: None }
+        Settle {
+            operation: self.operation(),
+            claim: claim.id,
+            guards: Vec::new(),
+            effects,
+            then,
+            next: Vec::new(),
+            intend: None,
+        }
     }
 
     /// Settles, whatever comes of it.
@@ -376,6 +384,9 @@ macro_rules! store_suite {
             claims::settling_claims_the_lane_that_it_makes_due;
             claims::settling_claims_nothing_that_cannot_be_had;
             claims::settling_may_claim_the_same_lanes_next_event;
+            claims::settling_may_claim_several_lanes;
+            claims::a_message_that_is_claimed_may_be_intended_at_once;
+            claims::a_message_that_is_not_claimed_is_not_intended;
             finding::a_message_is_found_by_what_it_came_with_and_by_what_it_is_known_as;
             finding::a_message_that_is_rewritten_reads_so_wherever_it_is_read;
             finding::what_becomes_of_messages_is_read_as_it_was_written;

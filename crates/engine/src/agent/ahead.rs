@@ -9,7 +9,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use frontdesk_model::{ConversationId, Seq, Store, StoreError, Take};
+use frontdesk_model::{Conversation, ConversationId, Event, Seq, Store, StoreError, Take, Version};
 
 /// Conversations whose backlog is remembered; beyond, it is read again.
 const CONVERSATIONS: usize = 4096;
@@ -26,8 +26,9 @@ pub(super) struct Ahead {
 struct Acts {
     /// The place that was last asked about; a replay asks about an earlier one.
     behind: Seq,
-    /// All from there up to here are known.
+    /// All from there up to here are known, which was the log's end in this version.
     through: Seq,
+    version: Version,
     /// Where they are, in order.
     at: VecDeque<Seq>,
 }
@@ -37,28 +38,31 @@ impl Ahead {
     pub(super) async fn count(
         &self,
         store: &dyn Store,
-        conversation: ConversationId,
+        conversation: &Conversation,
         behind: Seq,
-        end: Seq,
     ) -> Result<usize, StoreError> {
-        let known = self.known().remove(&conversation).filter(|acts| (acts.behind..=acts.through).contains(&behind));
-        let mut acts = known.unwrap_or_else(|| Acts { behind, through: behind, at: VecDeque::new() });
-        acts.behind = behind;
+        let Conversation { id, version, last_seq: end, .. } = *conversation;
+        let known = self.known().remove(&id).filter(|acts| (acts.behind..=acts.through).contains(&behind));
+        // Whatever a contact does moves the version.
+        let nothing_new = known.as_ref().is_some_and(|acts| acts.version == version);
+        let mut acts = known.unwrap_or_else(|| Acts { behind, through: behind, version, at: VecDeque::new() });
         acts.at.retain(|seq| *seq > behind);
-        while acts.through < end {
-            let found = store.events(conversation, acts.through, TAKE).await?.map(|slice| slice.data);
-            let Some(last) = found.as_ref().and_then(|events| events.last()) else { break };
+        acts.behind = behind;
+        while acts.through < end && !nothing_new {
+            let found = store.events(id, acts.through, TAKE).await?.map(|slice| slice.data);
+            let found: Vec<Event> = found.into_iter().flatten().filter(|event| event.seq <= end).collect();
+            let Some(last) = found.last() else { break };
             acts.through = last.seq;
-            let by_contact = found.iter().flatten().filter(|event| event.body.is_by_contact());
-            acts.at.extend(by_contact.map(|event| event.seq));
+            acts.at.extend(found.iter().filter(|event| event.body.is_by_contact()).map(|event| event.seq));
         }
-        let count = acts.at.iter().filter(|seq| **seq <= end).count();
+        (acts.through, acts.version) = (end, version);
+        let count = acts.at.len();
         if count > 0 {
             let mut known = self.known();
             if known.len() >= CONVERSATIONS {
                 known.clear();
             }
-            known.insert(conversation, acts);
+            known.insert(id, acts);
         }
         Ok(count)
     }

@@ -124,8 +124,7 @@ impl Turn<'_> {
             None => consecutive(self.events_from(claim.event.seq).await?, presses_are_messages),
         };
         let last = events.last().map_or(claim.event.seq, |event| event.seq);
-        let (store, end) = (self.shared.store.as_ref(), claim.conversation.last_seq);
-        let later = self.work.ahead.count(store, claim.conversation.id, last, end).await?;
+        let later = self.work.ahead.count(self.shared.store.as_ref(), &claim.conversation, last).await?;
         let mut together = Together::of(claim, events, later);
         if bounds.is_none() && !span.is_zero() {
             if let Some(until) = still_writing(&together, span, self.shared.clock.now()) {

@@ -52,6 +52,7 @@ impl Turn<'_> {
             lease,
             parts: Vec::new(),
             frozen: Frozen::Stored,
+            ready: None,
             reason: None,
         };
         if sent.is_empty() {
@@ -61,7 +62,7 @@ impl Turn<'_> {
         let wanted = match revision {
             Revision::Withdraw(_) => Vec::new(),
             Revision::Edit(_) => {
-                let Ok(outgoing) = self.outgoing(claim, &message).await else {
+                let Ok(outgoing) = self.outgoing(&claim.conversation, &message).await else {
                     self.park(claim, lease, std::time::Duration::from_secs(1), claim.progress).await;
                     return Ok(());
                 };

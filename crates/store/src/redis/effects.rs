@@ -107,6 +107,22 @@ impl<'n> Verb<'n> {
         Ok(())
     }
 
+    /// What happens where a claim comes to a message.
+    pub(super) fn intend(&mut self, intend: Option<&Intend>) -> Result<(), StoreError> {
+        let mut packer = Packer::new();
+        if let Some(intend) = intend {
+            let bucket = self.bucket(intend.message);
+            packer.list(3).bytes(&intend.message.to_bytes()).number(bucket).list(2);
+            for effect in &intend.effects() {
+                self.effect(&mut packer, effect)?;
+            }
+        } else {
+            packer.none();
+        }
+        self.ask.say("intend").raw(&packer.done());
+        Ok(())
+    }
+
     fn effect(&mut self, packer: &mut Packer, effect: &Effect) -> Result<(), StoreError> {
         let moment = |packer: &mut Packer, at: Timestamp| {
             packer.number(at.as_millis());

@@ -65,10 +65,8 @@ pub(super) fn applied(item: &Item<'_>, guards: &[Guard]) -> Result<Option<Applie
     }))
 }
 
-fn say_next(ask: &mut Ask, name: &str, next: Option<(ClaimNext, ClaimId)>) {
-    ask.say(name).maybe(next, |packer, (ClaimNext { lane, lease }, id)| {
-        packer.list(3).text(lane_name(lane)).bytes(&id.to_bytes()).number(millis(lease));
-    });
+fn pack_next(packer: &mut Packer, (ClaimNext { lane, lease }, id): (ClaimNext, ClaimId)) {
+    packer.list(3).text(lane_name(lane)).bytes(&id.to_bytes()).number(millis(lease));
 }
 
 /// Where a caller's request is carried out: in the append's own partition, unless it was elsewhere before.
@@ -100,7 +98,7 @@ impl Core {
                 records::new_conversation(verb.ask.say("new"), thread, new);
             }
             let next = claim.map(|next| Ok::<_, StoreError>((next, self.claims.make(shard)?))).transpose()?;
-            say_next(&mut verb.ask, "claim", next);
+            verb.ask.say("claim").maybe(next, pack_next);
             let answer = self.link.run(shard, &COMMIT, verb.ask).await?;
             let answer = answer.read()?;
             match answer.at(0).bytes()? {
@@ -169,7 +167,7 @@ impl Core {
             let before = self.answer_of(shard, operation).await?;
             let before = before.as_deref().map(Item::read).transpose()?;
             let before = before.as_ref().map(|before| applied(before, &settle.guards)).transpose()?;
-            return Ok(Settled { applied: before.flatten().unwrap_or(Applied::LeaseLost), next: None });
+            return Ok(Settled { applied: before.flatten().unwrap_or(Applied::LeaseLost), next: Vec::new() });
         };
         let mut verb = Verb::new(&self.names, conversation, [operation]);
         verb.guards(&settle.guards);
@@ -178,16 +176,28 @@ impl Core {
         verb.ask.say("lane").text(lane_name(lane));
         verb.ask.say("claim").bytes(&settle.claim.to_bytes());
         verb.ask.say("advance").flag(settle.then == Then::Advance);
-        let next = settle.next.map(|next| Ok::<_, StoreError>((next, self.claims.make(shard)?))).transpose()?;
-        say_next(&mut verb.ask, "next", next);
+        let mut wanted = Vec::new();
+        for next in &settle.next {
+            wanted.push((*next, self.claims.make(shard)?));
+        }
+        let list = verb.ask.say("next").list(wanted.len());
+        for next in wanted {
+            pack_next(list, next);
+        }
+        verb.intend(settle.intend.as_ref())?;
         let answer = self.link.run(shard, &SETTLE, verb.ask).await?;
         let answer = answer.read()?;
         let applied = applied(answer.at(0), &settle.guards)?.ok_or(Unreadable)?;
         self.tell_contacts(conversation, answer.at(2), answer.at(3), verb.words).await?;
-        let lease = settle.next.map_or(Duration::ZERO, |next| next.lease);
-        let mut next: Vec<Claim> = self.given(answer.at(1), lease)?.into_iter().collect();
+        let lease = settle.next.iter().map(|next| next.lease).max().unwrap_or_default();
+        let mut next = Vec::new();
+        if let Item::List(given) = answer.at(1) {
+            for claim in given {
+                next.extend(self.given(claim, lease)?);
+            }
+        }
         self.add_contacts(&mut next).await?;
-        Ok(Settled { applied, next: next.pop().map(Box::new) })
+        Ok(Settled { applied, next })
     }
 
     pub(super) async fn requeue(&self, requeue: Requeue) -> Result<Applied, StoreError> {

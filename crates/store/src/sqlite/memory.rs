@@ -285,7 +285,7 @@ impl Leases {
 #[derive(Clone)]
 pub(super) enum Answer {
     Applied(Applied),
-    Settled(Applied, Option<ClaimId>),
+    Settled(Applied, Vec<ClaimId>),
     Released(Held),
     Claimed(Vec<ClaimId>),
 }

@@ -142,20 +142,20 @@ impl Core {
         let now = self.clock.now();
         match self.memory.answers.of(settle.operation, now).cloned() {
             Some(Answer::Settled(applied, next)) => {
-                let next = self.claimed_before(next.as_slice())?.pop().map(Box::new);
-                return Ok(Settled { applied, next });
+                return Ok(Settled { applied, next: self.claimed_before(&next)? });
             }
             Some(_) => return Err(Failure::another_verb()),
             None => {}
         }
         let settled = self.settle_once(settle)?;
-        let answer = Answer::Settled(settled.applied.clone(), settled.next.as_ref().map(|claim| claim.id));
+        let given = settled.next.iter().map(|claim| claim.id).collect();
+        let answer = Answer::Settled(settled.applied.clone(), given);
         self.memory.answers.add(settle.operation, now, answer);
         Ok(settled)
     }
 
     fn settle_once(&mut self, settle: &Settle) -> Result<Settled, Failure> {
-        let without_claim = |applied| Settled { applied, next: None };
+        let without_claim = |applied| Settled { applied, next: Vec::new() };
         let Some((key, lease)) = self.memory.leases.held(settle.claim, self.boot()) else {
             return Ok(without_claim(Applied::LeaseLost));
         };
@@ -178,10 +178,20 @@ impl Core {
         change.apply(&settle.effects)?;
         let (applied, mut record) = change.finish()?;
         let just = Just { end, effects: &settle.effects };
-        let next = match settle.next {
-            Some(next) => self.claim_next(&mut record, next, just)?.map(Box::new),
-            None => None,
-        };
+        let mut next = Vec::new();
+        for wanted in &settle.next {
+            next.extend(self.claim_next(&mut record, *wanted, just)?);
+        }
+        let brings = |claim: &Claim, id| claim.event.body.message().is_some_and(|message| message.id == id);
+        if let Some(intend) = &settle.intend
+            && let Some(claim) =
+                next.iter_mut().find(|claim| claim.lane == Lane::Deliver && brings(claim, intend.message))
+        {
+            let mut change = Change::new(&self.connection, &mut self.memory.contacts, now, record);
+            change.apply(&intend.effects())?;
+            (_, record) = change.finish()?;
+            claim.delivery = rows::delivery(&self.connection, intend.message)?;
+        }
         self.memory.records.put_changed(record);
         Ok(Settled { applied, next })
     }

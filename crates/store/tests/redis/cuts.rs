@@ -65,11 +65,11 @@ async fn a_settling_write_has_its_effects_once_and_its_next_claim_is_not_lost() 
     for (lose, name) in BOTH.into_iter().zip(["a", "b"]) {
         let (id, _) = bench.say(name).await;
         let claim = bench.one(Lane::Agent).await;
-        let next = Some(ClaimNext { lane: Lane::Deliver, lease: LEASE });
+        let next = vec![ClaimNext { lane: Lane::Deliver, lease: LEASE }];
         let settle = Settle { next, ..bench.settling(&claim, vec![bench.reply().1], Then::Advance) };
         let settled = twice!(proxy, mark(settle.operation), lose, bench.store.settle(settle.clone()));
         assert!(matches!(settled.applied, Applied::Done { last_seq: Seq(2), .. }), "{settled:?}");
-        let deliver = settled.next.unwrap();
+        let [deliver] = settled.next.try_into().unwrap();
         assert_eq!((deliver.lane, bench.log(id).await.len()), (Lane::Deliver, 2));
         bench.finish(&deliver).await;
         assert!(bench.try_one(Lane::Deliver).await.is_none() && bench.try_one(Lane::Agent).await.is_none());

@@ -378,32 +378,32 @@ pub async fn settling_claims_the_lane_that_it_makes_due(bench: Bench) {
     bench.say("order-77").await;
     let claim = bench.one(Lane::Agent).await;
     let (message, reply) = bench.reply();
-    let settle = Settle { next: Some(DELIVER), ..bench.settling(&claim, vec![reply], Then::Advance) };
+    let settle = Settle { next: vec![DELIVER], ..bench.settling(&claim, vec![reply], Then::Advance) };
     let settled = bench.store.settle(settle.clone()).await.unwrap();
-    let next = settled.next.unwrap();
+    let [next] = settled.next.as_slice() else { panic!("{settled:?}") };
     assert_eq!((next.lane, next.event.seq, next.turn), (Lane::Deliver, Seq(2), Turn::Next));
     assert_eq!(next.delivery, Some(Delivery { status: DeliveryStatus::Queued, parts: Vec::new() }));
     assert_eq!(next.conversation, bench.conversation(claim.conversation.id).await);
     assert!(bench.try_one(Lane::Deliver).await.is_none());
     // Whoever did not hear the answer is given the same claim, as long as it lasts.
     let again = bench.store.settle(settle.clone()).await.unwrap();
-    assert_eq!((again.applied, again.next.as_ref()), (settled.applied.clone(), Some(&next)));
+    assert_eq!(again, settled);
     let frozen = vec![FrozenPart(serde_json::json!({ "text": "one" }))];
     assert!(matches!(
-        bench.settle(&next, vec![Effect::Freeze { message, parts: frozen }], Then::Keep).await,
+        bench.settle(next, vec![Effect::Freeze { message, parts: frozen }], Then::Keep).await,
         Applied::Done { .. }
     ));
-    bench.finish(&next).await;
+    bench.finish(next).await;
     let again = bench.store.settle(settle).await.unwrap();
-    assert_eq!((again.applied, again.next), (settled.applied, None));
+    assert_eq!((again.applied, again.next), (settled.applied, Vec::new()));
 }
 
 /// Nothing to do, somebody's, not settled at all.
 pub async fn settling_claims_nothing_that_cannot_be_had(bench: Bench) {
     let (id, _) = bench.say("order-77").await;
     let claim = bench.one(Lane::Agent).await;
-    let next = async |settle: Settle| bench.store.settle(settle).await.unwrap().next;
-    let keep = || Settle { next: Some(DELIVER), ..bench.settling(&claim, Vec::new(), Then::Keep) };
+    let next = async |settle: Settle| bench.store.settle(settle).await.unwrap().next.pop();
+    let keep = || Settle { next: vec![DELIVER], ..bench.settling(&claim, Vec::new(), Then::Keep) };
     assert_eq!(next(keep()).await, None, "nothing to do");
     bench.queue_reply(id).await;
     let guards = vec![Guard::OwnerIs(Owner::Desk)];
@@ -414,7 +414,7 @@ pub async fn settling_claims_nothing_that_cannot_be_had(bench: Bench) {
     assert_eq!(next(keep()).await, None, "somebody has it");
     bench.park(&held, LEASE, None, 1).await;
     assert_eq!(next(keep()).await, None, "it waits for its time");
-    let own = Settle { next: Some(AGENT), ..bench.settling(&claim, Vec::new(), Then::Keep) };
+    let own = Settle { next: vec![AGENT], ..bench.settling(&claim, Vec::new(), Then::Keep) };
     assert_eq!(next(own).await, None, "the lane is the settling claim's");
 }
 
@@ -423,9 +423,81 @@ pub async fn settling_may_claim_the_same_lanes_next_event(bench: Bench) {
     bench.say("order-77").await;
     bench.say("order-77").await;
     let claim = bench.one(Lane::Agent).await;
-    let settle = Settle { next: Some(AGENT), ..bench.settling(&claim, Vec::new(), Then::Advance) };
-    let next = bench.store.settle(settle).await.unwrap().next.unwrap();
+    let settle = Settle { next: vec![AGENT], ..bench.settling(&claim, Vec::new(), Then::Advance) };
+    let next = bench.store.settle(settle).await.unwrap().next.pop().unwrap();
     assert_eq!((next.event.seq, next.id == claim.id), (Seq(2), false));
-    let settle = Settle { next: Some(AGENT), ..bench.settling(&next, Vec::new(), Then::Advance) };
-    assert_eq!(bench.store.settle(settle).await.unwrap().next, None);
+    let settle = Settle { next: vec![AGENT], ..bench.settling(&next, Vec::new(), Then::Advance) };
+    assert_eq!(bench.store.settle(settle).await.unwrap().next, Vec::new());
+}
+
+/// What one answer makes due on both sides.
+pub async fn settling_may_claim_several_lanes(bench: Bench) {
+    bench.say("order-77").await;
+    bench.say("order-77").await;
+    let claim = bench.one(Lane::Agent).await;
+    let (_, reply) = bench.reply();
+    let settle = Settle { next: vec![DELIVER, AGENT], ..bench.settling(&claim, vec![reply], Then::Advance) };
+    let settled = bench.store.settle(settle.clone()).await.unwrap();
+    let [deliver, agent] = settled.next.as_slice() else { panic!("{settled:?}") };
+    assert_eq!((deliver.lane, deliver.event.seq), (Lane::Deliver, Seq(3)));
+    assert_eq!((agent.lane, agent.event.seq), (Lane::Agent, Seq(2)));
+    let now = bench.conversation(claim.conversation.id).await;
+    assert_eq!((&deliver.conversation, &agent.conversation), (&now, &now));
+    assert!(bench.try_one(Lane::Deliver).await.is_none() && bench.try_one(Lane::Agent).await.is_none());
+    bench.finish(deliver).await;
+    let again = bench.store.settle(settle).await.unwrap();
+    assert_eq!((again.applied, again.next.as_slice()), (settled.applied.clone(), std::slice::from_ref(agent)));
+    bench.clock.advance(LEASE);
+    assert_eq!(bench.one(Lane::Agent).await.event.seq, Seq(2), "both claims end by themselves");
+}
+
+fn two_parts(message: MessageId) -> Intend {
+    let part = |text: &str| FrozenPart(serde_json::json!({ "text": text }));
+    Intend { message, parts: vec![part("one"), part("two")] }
+}
+
+/// Whoever claims a message to send it at once says so in the same step.
+pub async fn a_message_that_is_claimed_may_be_intended_at_once(bench: Bench) {
+    bench.say("order-77").await;
+    let claim = bench.one(Lane::Agent).await;
+    let (message, reply) = bench.reply();
+    let intend = Some(two_parts(message));
+    let settle = Settle { next: vec![DELIVER], intend, ..bench.settling(&claim, vec![reply], Then::Advance) };
+    let settled = bench.store.settle(settle.clone()).await.unwrap();
+    let [next] = settled.next.as_slice() else { panic!("{settled:?}") };
+    let delivery = next.delivery.clone().unwrap();
+    assert_eq!(delivery.status, DeliveryStatus::Sending);
+    let states: Vec<PartState> = delivery.parts.iter().map(|part| part.state.clone()).collect();
+    assert_eq!(states, [PartState::Intent, PartState::Ready]);
+    let frozen: Vec<FrozenPart> = delivery.parts.iter().map(|part| part.frozen.clone()).collect();
+    assert_eq!(frozen, two_parts(message).parts);
+    assert_eq!(bench.store.parts(message).await.unwrap(), delivery.parts);
+    assert_eq!(bench.store.settle(settle).await.unwrap(), settled);
+    let guards = vec![Guard::NotFrozen(message)];
+    let settle = Settle { guards, ..bench.settling(next, Vec::new(), Then::Keep) };
+    assert!(matches!(bench.store.settle(settle).await.unwrap().applied, Applied::Guarded { .. }));
+    bench.clock.advance(LEASE);
+    assert_eq!(bench.one(Lane::Deliver).await.delivery, Some(delivery), "whoever comes next sees it");
+}
+
+/// Another message comes first, or the lane is somebody's.
+pub async fn a_message_that_is_not_claimed_is_not_intended(bench: Bench) {
+    let (id, _) = bench.say("order-77").await;
+    bench.say("order-77").await;
+    let earlier = bench.queue_reply(id).await;
+    let claim = bench.one(Lane::Agent).await;
+    let (message, reply) = bench.reply();
+    let intend = Some(two_parts(message));
+    let settle = Settle { next: vec![DELIVER], intend, ..bench.settling(&claim, vec![reply], Then::Advance) };
+    let [next] = bench.store.settle(settle).await.unwrap().next.try_into().unwrap();
+    assert_eq!(next.event.body.message().map(|message| message.id), Some(earlier));
+    assert_eq!(next.delivery, Some(Delivery { status: DeliveryStatus::Queued, parts: Vec::new() }));
+    let claim = bench.one(Lane::Agent).await;
+    let (second, reply) = bench.reply();
+    let intend = Some(two_parts(second));
+    let settle = Settle { next: vec![DELIVER], intend, ..bench.settling(&claim, vec![reply], Then::Advance) };
+    assert_eq!(bench.store.settle(settle).await.unwrap().next, Vec::new());
+    for message in [earlier, message, second] {
+        assert_eq!(bench.store.parts(message).await.unwrap(), Vec::new());
+    }
 }

@@ -36,7 +36,7 @@ enum Step {
     Claim { lane: Lane, limit: usize },
     Renew(usize),
     Keep(usize),
-    Advance { claim: usize, reply: bool, next: Option<Lane> },
+    Advance { claim: usize, reply: bool, next: Vec<Lane> },
     Repeat,
     Follow { rows: usize },
     Release { claim: usize, seconds: u64 },
@@ -45,7 +45,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let lane = || prop_oneof![Just(Lane::Agent), Just(Lane::Deliver)];
-    let next = prop_oneof![1 => Just(None), 2 => lane().prop_map(Some)];
+    let next = proptest::sample::subsequence(vec![Lane::Deliver, Lane::Agent], 0..=2);
     prop_oneof![
         4 => (0..THREADS.len(), any::<bool>()).prop_map(|(thread, claim)| Step::Say { thread, claim }),
         2 => (0..THREADS.len()).prop_map(Step::Reply),
@@ -223,8 +223,8 @@ async fn take(bench: &Bench, expected: &mut Expected, step: Step) {
             if let Some((settle, first)) = expected.repeatable.clone() {
                 let again = bench.store.settle(settle).await.unwrap();
                 assert_eq!(again.applied, first.applied);
-                let still = first.next.filter(|claim| expected.holds(claim, boot)).map(|claim| claim.id);
-                assert_eq!(again.next.map(|claim| claim.id), still);
+                let still = first.next.into_iter().filter(|claim| expected.holds(claim, boot)).map(|claim| claim.id);
+                assert!(again.next.iter().map(|claim| claim.id).eq(still));
             }
         }
         Step::Renew(which) | Step::Keep(which) => {
@@ -247,8 +247,8 @@ async fn take(bench: &Bench, expected: &mut Expected, step: Step) {
         Step::Advance { claim, reply, next } => {
             let Some(claim) = chosen(expected, claim) else { return };
             let effects = if reply { vec![bench.reply().1] } else { Vec::new() };
-            let next = next.map(|lane| ClaimNext { lane, lease: LEASE });
-            let settle = Settle { next, ..bench.settling(&claim, effects, Then::Advance) };
+            let next: Vec<ClaimNext> = next.into_iter().map(|lane| ClaimNext { lane, lease: LEASE }).collect();
+            let settle = Settle { next: next.clone(), ..bench.settling(&claim, effects, Then::Advance) };
             let settled = bench.store.settle(settle.clone()).await.unwrap();
             let held = settled.applied != Applied::LeaseLost;
             assert_eq!(held, expected.holds(&claim, boot), "{settled:?}");
@@ -261,11 +261,10 @@ async fn take(bench: &Bench, expected: &mut Expected, step: Step) {
                     expected.logged(claim.conversation.id, Some(Lane::Deliver));
                 }
             }
-            match next {
-                Some(next) if held => {
-                    expected.given((claim.conversation.id, next.lane), settled.next.as_deref(), now, boot);
-                }
-                _ => assert_eq!(settled.next, None),
+            assert!(held || settled.next.is_empty());
+            for ClaimNext { lane, .. } in next.into_iter().filter(|_| held) {
+                let given = settled.next.iter().find(|claim| claim.lane == lane);
+                expected.given((claim.conversation.id, lane), given, now, boot);
             }
             expected.repeatable = Some((settle, settled));
         }

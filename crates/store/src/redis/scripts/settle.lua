@@ -1,12 +1,15 @@
--- Applies effects under a claim, keeps it or moves on, and claims as `next` asks. KEYS[12]: the operation.
+-- Applies effects under a claim, keeps it or moves on, and claims as `next` asks. KEYS[12]: the operation. `intend`: a message,
+-- its bucket, and what is applied if a claim comes to it.
 
 local before = answered(KEYS[12])
 if before then
-    -- The claim that was handed out then is handed out again, while it lasts.
-    local given = before[4]
-    local s = given and load(ask.id, named_keys)
-    local lasts = s and is_held(s.c[ask.next[1]], given)
-    return pack({ before, lasts and describe(s, ask.next[1], pack(s.c)) })
+    -- What was handed out then is handed out again, while it lasts.
+    local claims, given = {}, before[4] or {}
+    local s = given[1] and load(ask.id, named_keys)
+    for _, one in ipairs(s and given or {}) do
+        if is_held(s.c[one[1]], one[2]) then table.insert(claims, describe(s, one[1], pack(s.c))) end
+    end
+    return pack({ before, claims })
 end
 
 local function answer(what)
@@ -34,9 +37,17 @@ if ask.advance then
     due_at(s, ask.lane, now)
 end
 for _, effect in ipairs(ask.effects) do apply(s, effect) end
-local claimed = ask.next and claim(s, ask.next[1], ask.next[2], ask.next[3])
+local given = {}
+for _, next in ipairs(ask.next) do
+    if claim(s, next[1], next[2], next[3]) then table.insert(given, { next[1], next[2] }) end
+end
+if ask.intend and s.claimed.deliver and find(s, ask.intend[1], ask.intend[2]) == s.c.deliver.seq then
+    for _, effect in ipairs(ask.intend[3]) do apply(s, effect) end
+end
 
 local record = write(s)
-local done = { 'done', s.c.version, s.c.last, claimed and ask.next[2] }
+local done = { 'done', s.c.version, s.c.last, given }
 remember(KEYS[12], done)
-return pack({ done, claimed and describe(s, ask.next[1], record), now, posted(s) })
+local claims = {}
+for _, one in ipairs(given) do table.insert(claims, describe(s, one[1], record)) end
+return pack({ done, claims, now, posted(s) })
