@@ -8,6 +8,9 @@
 //! 4. *Send*, right after looking whether the claim still holds.
 //! 5. *Outcome*: what became of it is stored; with the last part the lane moves on in the same step.
 //!
+//! Steps 1 to 3 of a message's first part are taken by whoever stores the message, in the same write, where nothing has to be
+//! waited for ([`prepare`]).
+//!
 //! A part found in the state of step 3 without an outcome was perhaps sent: where the far end knows its key it is sent again
 //! under that key, elsewhere it stays `uncertain` and is shown.
 //!
