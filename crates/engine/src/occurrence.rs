@@ -136,15 +136,17 @@ impl ChannelInbox {
                 Happening::Pressed { button, label, .. } => {
                     self.as_message(occurrence, label.as_ref().unwrap_or(button))
                 }
+                Happening::Edited { unknown, .. } => never_here(unknown.as_deref()),
                 _ => Course::Nothing,
             });
         };
         let message = found.messages.first().copied().flatten();
         match &occurrence.what {
-            Happening::Edited { content, attachments, .. } => {
-                let Some(message) = message else { return Ok(Course::Nothing) };
+            Happening::Edited { message: named, content, attachments, unknown } => {
+                let Some(message) = message else { return Ok(never_here(unknown.as_deref())) };
                 let Some(kept) = self.kept(id, message).await? else { return Ok(Course::Nothing) };
-                Ok(self.edited(kept, occurrence, content, attachments))
+                let content = says_now(&kept.message, named, content);
+                Ok(self.edited(kept, occurrence, &content, attachments))
             }
             Happening::Reacted { added, removed, .. } => {
                 let Some(message) = message else { return Ok(Course::Nothing) };
@@ -402,6 +404,23 @@ pub(crate) async fn event_of(
 
 fn change(conversation: ConversationId, effects: Vec<Effect>) -> Course {
     Course::Change(Box::new(Plan { conversation, guards: Vec::new(), effects, fetches: false }))
+}
+
+/// A change of a message that never came here.
+fn never_here(stands_now: Option<&Envelope>) -> Course {
+    stands_now.map_or(Course::Nothing, |envelope| Course::Message(Box::new(envelope.clone())))
+}
+
+/// What a message says after a change of what is called `named`: itself, or a later item of the album that it holds. Such an item has
+/// words of its own at most, and the message keeps what the others say.
+fn says_now(message: &Message, named: &ExternalId, content: &Content) -> Content {
+    if message.external_id.as_ref() == Some(named) {
+        return content.clone();
+    }
+    if message.content.source().contains(content.source().trim()) {
+        return message.content.clone();
+    }
+    joined(&message.content, content)
 }
 
 /// What two items of an album say together.

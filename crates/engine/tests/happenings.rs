@@ -60,6 +60,7 @@ async fn an_edit_changes_the_message_keeps_what_it_said_and_is_told_once() {
             message: "m1".parse().unwrap(),
             content: Content::Text("hello".into()),
             attachments: Vec::new(),
+            unknown: None,
         },
     );
     inbox(&world).note(edit.clone()).await.unwrap();
@@ -85,10 +86,50 @@ async fn an_edit_that_changes_no_words_or_is_of_something_unknown_is_nothing() {
     let accepted = inbox(&world).accept(ours("t", "m1", "hello")).await.unwrap();
     for message in ["m1", "m7"] {
         let (message, content) = (message.parse().unwrap(), Content::Text("hello".into()));
-        let what = Happening::Edited { message, content, attachments: Vec::new() };
+        let what = Happening::Edited { message, content, attachments: Vec::new(), unknown: None };
         inbox(&world).note(happened("e1", what)).await.unwrap();
     }
     assert_eq!(kinds(&world, accepted.conversation).await, ["message.created"]);
+}
+
+#[tokio::test]
+async fn an_edit_of_a_message_that_never_came_is_that_message_once() {
+    let agent = silent().await;
+    let world = able(&agent).await;
+    let stands_now = |message: &str| Happening::Edited {
+        message: message.parse().unwrap(),
+        content: Content::Text("are you open?".into()),
+        attachments: Vec::new(),
+        unknown: Some(Box::new(ours("t", message, "are you open?"))),
+    };
+    // The first begins the conversation, the second comes into it; each comes twice.
+    for (id, message) in [("e1", "m1"), ("e1", "m1"), ("e2", "m2"), ("e2", "m2")] {
+        inbox(&world).note(happened(id, stands_now(message))).await.unwrap();
+    }
+    agent.wait_for(2).await;
+    assert_eq!(body(&agent.requests()[0])["type"], "message.created");
+    let again = inbox(&world).accept(ours("t", "m1", "are you open?")).await.unwrap();
+    assert_eq!(again.seen, Seen::Before);
+    assert_eq!(kinds(&world, again.conversation).await, ["message.created", "message.created"]);
+}
+
+#[tokio::test]
+async fn an_edit_of_a_later_item_of_an_album_leaves_what_the_others_say() {
+    let agent = silent().await;
+    let world = able(&agent).await;
+    let item = |id: &str, caption: &str| Envelope { album: Some("a".into()), ..ours("t", id, caption) };
+    let first = inbox(&world).accept(item("m1", "my bike")).await.unwrap();
+    let joined = inbox(&world).accept(item("m2", "")).await.unwrap();
+    assert_eq!(joined.message, first.message);
+    let edit = async |id: &str, message: &str, says: &str| {
+        let (message, content) = (message.parse().unwrap(), Content::Text(says.into()));
+        let what = Happening::Edited { message, content, attachments: Vec::new(), unknown: None };
+        inbox(&world).note(happened(id, what)).await.unwrap();
+        world.messages(first.conversation).await[0].message.content.source().to_owned()
+    };
+    assert_eq!(edit("e1", "m2", "").await, "my bike");
+    assert_eq!(edit("e2", "m2", "its wheel").await, "my bike\n\nits wheel");
+    assert_eq!(edit("e3", "m1", "my old bike").await, "my old bike");
 }
 
 #[tokio::test]

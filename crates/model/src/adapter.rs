@@ -344,7 +344,7 @@ pub struct Occurrence {
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Happening {
-    /// The sender changed a message of theirs. Nothing, where it is not kept here.
+    /// The sender changed a message of theirs.
     Edited {
         /// Which.
         message: ExternalId,
@@ -352,6 +352,8 @@ pub enum Happening {
         content: Content,
         /// Its files now. Empty: as they were.
         attachments: Vec<RemoteFile>,
+        /// What it is where that message never came here: a message as it stands now. `None`: nothing.
+        unknown: Option<Box<Envelope>>,
     },
     /// The sender changed their reactions to a message. Nothing, where the thread has no conversation.
     Reacted {

@@ -162,7 +162,7 @@ fn markdown_becomes_entities_that_need_no_repair() {
         written("[x](/rel) [y](mailto:a@b.example)"),
         ("x (/rel) y (a@b.example)".into(), vec![], vec!["links"])
     );
-    assert_eq!(written("[Ada](tg://user?id=7)"), ("Ada".into(), vec![(0, 3, "text_link")], vec![]));
+    assert_eq!(written("[Ada](tg://user?id=7)"), ("Ada".into(), vec![(0, 3, "text_mention")], vec![]));
     assert_eq!(written("![alt](https://a.example/p.png)"), ("alt".into(), vec![(0, 3, "text_link")], vec!["images"]));
     assert_eq!(written("||a **b**||"), ("a b".into(), vec![(0, 3, "spoiler"), (2, 1, "bold")], vec![]));
     assert_eq!(written("a\tb\u{202e}c"), ("a bc".into(), vec![], vec![]));

@@ -15,7 +15,8 @@ use crate::{
     intake::Intake,
     me::Me,
     outbound::{self, Limits, Sender},
-    receive, render,
+    receive,
+    render::{self, Previews},
     webhook::Hook,
 };
 
@@ -34,19 +35,30 @@ const CAPABILITIES: Capabilities = Capabilities {
     resend: Resend::MayDouble,
 };
 
+/// How messages go out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SentAs {
+    /// What follows when nobody knows whether one arrived.
+    pub(crate) resend: Resend,
+    pub(crate) previews: Previews,
+    pub(crate) limits: Limits,
+}
+
 pub(crate) struct Telegram {
     capabilities: Capabilities,
     intake: Arc<Intake>,
     hook: Hook,
+    previews: Previews,
     limits: Limits,
     sender: Sender,
 }
 
 impl Telegram {
-    pub(crate) fn new(api: Arc<Api>, hook: Hook, respond: Respond, resend: Resend, limits: Limits) -> Self {
+    pub(crate) fn new(api: Arc<Api>, hook: Hook, respond: Respond, sent: SentAs) -> Self {
+        let SentAs { resend, previews, limits } = sent;
         let sender = Sender::new(Arc::clone(&api.clock));
         let intake = Arc::new(Intake::new(api, respond));
-        Self { capabilities: Capabilities { resend, ..CAPABILITIES }, intake, hook, limits, sender }
+        Self { capabilities: Capabilities { resend, ..CAPABILITIES }, intake, hook, previews, limits, sender }
     }
 }
 
@@ -83,7 +95,7 @@ impl Adapter for Telegram {
     }
 
     fn render(&self, message: &Outgoing) -> Vec<FrozenPart> {
-        outbound::render(message)
+        outbound::render(message, self.previews)
     }
 
     fn degraded(&self, content: &Content) -> Vec<&'static str> {

@@ -11,8 +11,9 @@ use url::Url;
 use crate::{
     KIND,
     api::Api,
-    channel::Telegram,
+    channel::{SentAs, Telegram},
     outbound::Limits,
+    render::Previews,
     webhook::{self, Hook},
 };
 
@@ -20,7 +21,7 @@ const PLATFORM: &str = "https://api.telegram.org";
 const WHERE_FROM: &str =
     "write the token that @BotFather gave the bot, such as 123456789:AAE..., best as { env = \"TELEGRAM_TOKEN\" }";
 
-static KEYS: [Key; 8] = [
+static KEYS: [Key; 9] = [
     Key {
         name: "token",
         shape: Shape::Secrets,
@@ -48,6 +49,12 @@ static KEYS: [Key; 8] = [
         need: Need::Optional,
         doc: "What follows when nobody knows whether a message arrived, because Telegram cannot be asked. show, by default: it is shown \
               as uncertain and not sent again. resend: it is sent again, and may be seen twice.",
+    },
+    Key {
+        name: "link_previews",
+        shape: Shape::Choice(&["off", "on"]),
+        need: Need::Optional,
+        doc: "Whether Telegram shows, under a text that is sent, what its first link leads to. off, by default.",
     },
     Key {
         name: "rate",
@@ -110,6 +117,10 @@ impl Kind for TelegramKind {
                 resend: match settings.text("on_uncertain") {
                     Some("resend") => Resend::Wanted,
                     _ => Resend::MayDouble,
+                },
+                previews: match settings.text("link_previews") {
+                    Some("on") => Previews::On,
+                    _ => Previews::Off,
                 },
                 limits,
             })),
@@ -228,6 +239,7 @@ struct TelegramConfig {
     respond: Respond,
     receive: Receive,
     resend: Resend,
+    previews: Previews,
     limits: Limits,
 }
 
@@ -267,6 +279,7 @@ impl ChannelConfig for TelegramConfig {
         let hook = self.webhook(surroundings.public_url.as_deref())?;
         let api = Arc::new(Api::new(&self.api_url, &self.token, surroundings.clock)?);
         let hook = Hook::new(&self.token, &self.channel, hook);
-        Ok(Arc::new(Telegram::new(api, hook, self.respond, self.resend, self.limits)))
+        let sent = SentAs { resend: self.resend, previews: self.previews, limits: self.limits };
+        Ok(Arc::new(Telegram::new(api, hook, self.respond, sent)))
     }
 }

@@ -250,7 +250,7 @@ fn lines(lines: &[&str]) -> String {
 }
 
 fn attachments(said: &Message) -> Vec<DecodedAttachment> {
-    // The largest picture comes last; an animation comes once more as a document.
+    // An animation comes once more as a document.
     let document = said.document.as_ref().filter(|_| said.animation.is_none());
     let sticker = said.sticker.as_ref().map(|sticker| match (sticker.is_animated, sticker.is_video) {
         (true, _) => (sticker, "application/x-tgsticker"),
@@ -258,7 +258,7 @@ fn attachments(said: &Message) -> Vec<DecodedAttachment> {
         _ => (sticker, "image/webp"),
     });
     let files: [Option<(&File, &str)>; 8] = [
-        said.photo.last().map(|file| (file, "image/jpeg")),
+        largest(&said.photo).map(|file| (file, "image/jpeg")),
         said.animation.as_ref().map(|file| (file, "video/mp4")),
         said.audio.as_ref().map(|file| (file, "audio/mpeg")),
         document.map(|file| (file, "application/octet-stream")),
@@ -279,6 +279,11 @@ fn attachments(said: &Message) -> Vec<DecodedAttachment> {
     files.into_iter().flatten().map(shown).chain(paid.map(|(file, usual)| shown((&file, usual)))).collect()
 }
 
+/// Of the sizes of a picture the largest; among equals the last, where Telegram has it.
+fn largest(sizes: &[File]) -> Option<&File> {
+    sizes.iter().max_by_key(|size| size.width.saturating_mul(size.height))
+}
+
 /// Of paid media, what was bought.
 fn paid_for(item: &Value) -> Option<(File, &'static str)> {
     let photo = item.get("photo").and_then(Value::as_array).and_then(|sizes| sizes.last());
@@ -291,7 +296,7 @@ fn paid_for(item: &Value) -> Option<(File, &'static str)> {
 pub(crate) fn unique_names(said: &Message) -> Vec<Option<String>> {
     let document = said.document.as_ref().filter(|_| said.animation.is_none());
     let files = [
-        said.photo.last(),
+        largest(&said.photo),
         said.animation.as_ref(),
         said.audio.as_ref(),
         document,
@@ -331,7 +336,7 @@ fn pressed(query: CallbackQuery) -> Decoded {
     let message = query.message.as_ref();
     let mut decoded = Decoded {
         conversation: message.map(|said| thread(&said.chat, topic(said))),
-        message_id: Some(query.id),
+        message_id: message.map(|said| said.message_id.to_string()),
         reply_to: message.map(|said| said.message_id.to_string()),
         sender: Some(sender(&query.from)),
         ..Decoded::new(KIND, "button.pressed")
@@ -350,6 +355,7 @@ fn reacted(reaction: &Reaction) -> Decoded {
     let (what, signs) = if added.is_empty() { ("reaction.removed", removed) } else { ("reaction.added", added) };
     let decoded = Decoded {
         conversation: Some(thread(&reaction.chat, None)),
+        message_id: Some(reaction.message_id.to_string()),
         reply_to: Some(reaction.message_id.to_string()),
         sender: reaction.user.as_ref().map(sender).or_else(|| reaction.actor_chat.as_ref().map(as_sender)),
         sent_at: moment(reaction.date),

@@ -90,7 +90,7 @@ fn what(raw: &Value, me: &Me, respond: Respond, recent: &Recent) -> Result<What,
     let update = Update::deserialize(raw).map_err(form)?;
     Ok(match update {
         Update { message: Some(said), .. } => message(&said, me, respond, recent),
-        Update { edited_message: Some(said), .. } => edited(&said),
+        Update { edited_message: Some(said), .. } => edited(&said, me, respond, recent),
         Update { callback_query: Some(query), .. } => pressed(query, recent),
         Update { message_reaction: Some(reaction), .. } => reacted(&reaction, recent),
         Update { my_chat_member: Some(change), .. } => membership(&change),
@@ -146,10 +146,15 @@ fn message(said: &Message, me: &Me, respond: Respond, recent: &Recent) -> What {
     }))
 }
 
-fn edited(said: &Message) -> What {
+fn edited(said: &Message, me: &Me, respond: Respond, recent: &Recent) -> What {
     if said.chat.kind == "channel" {
         return What::Nothing("it is a post in a channel");
     }
+    // As it stands now it may be the first that is heard of it: written before this channel was there, or meant for the bot only since.
+    let unknown = match message(said, me, respond, recent) {
+        What::Message(envelope) => Some(Box::new(Envelope { album: None, ..*envelope })),
+        _ => None,
+    };
     let decoded = decode::message(said, "message.edited");
     if decoded.what == "ignored" {
         return What::Nothing("it is a note of the service, or says nothing");
@@ -173,6 +178,7 @@ fn edited(said: &Message) -> What {
             message: message_id(chat, said.message_id),
             content: Content::Markdown(content),
             attachments: files,
+            unknown,
         },
     }))
 }

@@ -17,7 +17,7 @@
 //! A file goes up once: Telegram's name for it is remembered for a while by what it holds, and sent in its place.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -35,7 +35,7 @@ use teloxide::{
 use crate::{
     api::{Answer, Api, Refused, Upload},
     intake::{Intake, place},
-    render,
+    render::{self, Previews},
 };
 
 /// Below the 25 seconds that an adapter has for one send; with a file, its reading comes before.
@@ -46,6 +46,8 @@ const READ: Duration = Duration::from_secs(6);
 const MAX_PHOTO: u64 = 10_000_000;
 const MAX_FILE: u64 = 50_000_000;
 const TYPING: Duration = Duration::from_secs(5);
+/// Takes any file.
+const DOCUMENT: &str = "sendDocument";
 
 /// What Telegram allows (<https://core.telegram.org/bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this>), or less. `None`: not
 /// counted.
@@ -80,14 +82,16 @@ pub(crate) struct Sender {
     waiting: Mutex<Option<(i64, Duration)>>,
     /// Telegram's names for files that went up, by how and what.
     uploaded: Mutex<HashMap<String, String>>,
+    /// Files that Telegram did not take as what they are, by how and what: they go as documents.
+    plain: Mutex<HashSet<String>>,
 }
 
-/// So many files are remembered.
+/// So many files are remembered, of each sort.
 const MOST_UPLOADED: usize = 1_000;
 
 impl Sender {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, waiting: Mutex::default(), uploaded: Mutex::default() }
+        Self { clock, waiting: Mutex::default(), uploaded: Mutex::default(), plain: Mutex::default() }
     }
 
     /// A 429 does not say whom it is about. Two chats that hear it within one span: the bot.
@@ -102,6 +106,10 @@ impl Sender {
         scope
     }
 
+    fn plain(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.plain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn uploaded(&self) -> MutexGuard<'_, HashMap<String, String>> {
         self.uploaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -109,7 +117,7 @@ impl Sender {
     pub(crate) async fn send(&self, intake: &Intake, dispatch: &Dispatch<'_>) -> Outcome {
         let FrozenPart(request) = dispatch.part;
         let api = &intake.api;
-        let method = request.get("method").and_then(Value::as_str).unwrap_or("sendMessage");
+        let mut method = request.get("method").and_then(Value::as_str).unwrap_or("sendMessage");
         let mut params = request.get("params").cloned().unwrap_or_default();
         let frozen = params.get("chat_id").and_then(Value::as_i64).unwrap_or_default();
         let chat = intake.moves.now_called(frozen);
@@ -123,7 +131,11 @@ impl Sender {
                 params.remove("reply_parameters");
             }
         }
-        let file = request.get("file").and_then(File::of);
+        let mut file = request.get("file").and_then(File::of);
+        if let Some(file) = file.as_mut().filter(|file| self.plain().contains(&file.key)) {
+            method = DOCUMENT;
+            file.becomes_document();
+        }
         let known = file.as_ref().and_then(|file| self.uploaded().get(&file.key).cloned());
         let answer = match (&file, &known) {
             (None, _) => api.call(method, &params, TIMEOUT).await,
@@ -156,6 +168,16 @@ impl Sender {
                     self.uploaded().remove(&file.key);
                 }
                 let reason = format!("Telegram answered 400: {}; the file goes up again", refused.words);
+                Outcome::RetryAfter { after: Some(Duration::ZERO), scope: Scope::Message, reason }
+            }
+            Answer::Refused(refused)
+                if refused.status == 400 && method != DOCUMENT && is_about_medium(&refused.words) =>
+            {
+                let reason = format!("Telegram answered 400: {}; the file goes as a document", refused.words);
+                match &file {
+                    Some(file) => self.goes_plain(file),
+                    None => return Outcome::Failed { scope: Scope::Message, reason },
+                }
                 Outcome::RetryAfter { after: Some(Duration::ZERO), scope: Scope::Message, reason }
             }
             Answer::Refused(refused) => self.understood(intake, refused, frozen).await,
@@ -227,6 +249,14 @@ impl Sender {
         }
     }
 
+    fn goes_plain(&self, file: &File) {
+        let mut plain = self.plain();
+        if plain.len() >= MOST_UPLOADED {
+            plain.clear();
+        }
+        plain.insert(file.key.clone());
+    }
+
     /// Of the sizes of a picture the largest comes last.
     fn remember(&self, file: &File, sent: &Value) {
         let kept = sent.get(&file.field);
@@ -241,6 +271,22 @@ impl Sender {
     }
 }
 
+/// A refusal that is about what the file is, not about the chat: a picture that is too long, a sound that is no voice, somebody who
+/// takes no voices. As a document each of them is taken. The words are the platform's, of its own server
+/// (<https://github.com/tdlib/telegram-bot-api>) and of those behind it.
+fn is_about_medium(words: &str) -> bool {
+    const ABOUT: [&str; 7] = [
+        "PHOTO_INVALID_DIMENSIONS",
+        "PHOTO_EXT_INVALID",
+        "PHOTO_SAVE_FILE_INVALID",
+        "IMAGE_PROCESS_FAILED",
+        "VOICE_MESSAGES_FORBIDDEN",
+        "VIDEO_CONTENT_TYPE_INVALID",
+        "type of file mismatch",
+    ];
+    ABOUT.iter().any(|about| words.contains(about))
+}
+
 fn unreached(what: &str) -> Outcome {
     let reason = format!("Telegram cannot be reached: {what}");
     Outcome::RetryAfter { after: None, scope: Scope::Channel, reason }
@@ -252,7 +298,7 @@ fn no_message(external_id: &str) -> Outcome {
 }
 
 /// The parts of a message: what `frontdesk render telegram` shows, addressed.
-pub(crate) fn render(message: &Outgoing) -> Vec<FrozenPart> {
+pub(crate) fn render(message: &Outgoing, previews: Previews) -> Vec<FrozenPart> {
     let wanted = Wanted {
         content: message.message.content.clone(),
         reply_to: None,
@@ -261,7 +307,8 @@ pub(crate) fn render(message: &Outgoing) -> Vec<FrozenPart> {
     };
     let answered_in = message.reply_to_external.as_ref().and_then(|id| numbers(id.as_str()));
     let answered = answered_in.and_then(|(_, number)| render::answered(&number.to_string()));
-    let mut requests = render::with_files(&wanted, message.message.attachments.iter().map(file).collect()).requests;
+    let files = message.message.attachments.iter().map(file).collect();
+    let mut requests = render::with_files(&wanted, files, previews).requests;
     if let Some(first) = requests.first_mut()
         && let Some(answered) = answered
         && let Some(params) = first.get_mut("params").and_then(Value::as_object_mut)
@@ -340,6 +387,14 @@ impl File {
             size: file.get("size").and_then(Value::as_u64).unwrap_or_default(),
             key,
         })
+    }
+
+    /// It is sent for what it holds, not for what it shows.
+    fn becomes_document(&mut self) {
+        if let Some((_, sha256)) = self.key.split_once(' ') {
+            self.key = format!("document {sha256}");
+        }
+        "document".clone_into(&mut self.field);
     }
 
     /// Its bytes, read here.

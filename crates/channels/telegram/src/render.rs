@@ -14,11 +14,21 @@ const MAX_BUTTONS: usize = 100;
 
 pub(crate) fn render(wanted: &Wanted) -> Rendered {
     let files = wanted.attachments.iter().map(by_address).collect();
-    with_files(wanted, files)
+    with_files(wanted, files, Previews::Off)
+}
+
+/// Whether Telegram shows what the first link of a text leads to
+/// (<https://core.telegram.org/bots/api#linkpreviewoptions>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Previews {
+    /// Not at all.
+    Off,
+    /// As Telegram thinks best.
+    On,
 }
 
 /// The text in its parts, then each file as a message of its own.
-pub(crate) fn with_files(wanted: &Wanted, files: Vec<Value>) -> Rendered {
+pub(crate) fn with_files(wanted: &Wanted, files: Vec<Value>, previews: Previews) -> Rendered {
     let mut document = document(&wanted.content);
     let keyboard = keyboard(wanted);
     let listed = keyboard.is_none() && !wanted.buttons.is_empty();
@@ -33,9 +43,12 @@ pub(crate) fn with_files(wanted: &Wanted, files: Vec<Value>) -> Rendered {
         let mut params = Map::new();
         params.insert("text".into(), part.text.as_str().into());
         if !part.entities.is_empty() {
-            params.insert("entities".into(), part.entities.iter().filter_map(entity).collect());
+            let entities = part.entities.iter().filter_map(|one| entity(one, &part.text));
+            params.insert("entities".into(), entities.collect());
         }
-        params.insert("link_preview_options".into(), json!({ "is_disabled": true }));
+        if previews == Previews::Off {
+            params.insert("link_preview_options".into(), json!({ "is_disabled": true }));
+        }
         json!({ "method": "sendMessage", "params": params })
     });
     let mut requests: Vec<Value> = texts.collect();
@@ -107,7 +120,7 @@ pub(crate) fn keyboard(wanted: &Wanted) -> Option<Value> {
     })
 }
 
-fn entity(entity: &Entity) -> Option<Value> {
+fn entity(entity: &Entity, text: &str) -> Option<Value> {
     let mut fields = Map::new();
     fields.insert("type".into(), entity.kind.name()?.into());
     fields.insert("offset".into(), entity.offset.into());
@@ -115,7 +128,12 @@ fn entity(entity: &Entity) -> Option<Value> {
     let further = match &entity.kind {
         EntityKind::Pre { language } if !language.is_empty() => Some(("language", language.as_str().into())),
         EntityKind::TextLink { url } => Some(("url", url.as_str().into())),
-        EntityKind::TextMention { user } => Some(("user", json!({ "id": user }))),
+        // A User has to have a name (https://core.telegram.org/bots/api#user). Telegram looks at the number alone.
+        EntityKind::TextMention { user } => {
+            let units = text.encode_utf16().skip(entity.offset).take(entity.length);
+            let name: String = char::decode_utf16(units).filter_map(Result::ok).collect();
+            Some(("user", json!({ "id": user, "is_bot": false, "first_name": name })))
+        }
         EntityKind::CustomEmoji { id } => Some(("custom_emoji_id", id.as_str().into())),
         _ => None,
     };

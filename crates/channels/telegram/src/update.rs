@@ -203,6 +203,10 @@ pub(crate) struct File {
     pub(crate) file_name: Option<String>,
     pub(crate) mime_type: Option<String>,
     pub(crate) file_size: Option<u64>,
+    #[serde(default)]
+    pub(crate) width: u64,
+    #[serde(default)]
+    pub(crate) height: u64,
     /// Of a sticker, the sign that it stands for.
     pub(crate) emoji: Option<String>,
     #[serde(default)]

@@ -44,13 +44,41 @@ async fn a_change_is_told_of_the_message_it_is_made_to() {
     .await;
     let inbox = noted(&far_end, 3, vec![]).await;
     let noted = inbox.noted();
-    let Happening::Edited { message, content, attachments } = &noted[0].what else { panic!("{noted:?}") };
+    let Happening::Edited { message, content, attachments, .. } = &noted[0].what else { panic!("{noted:?}") };
     assert_eq!(message, &inbox.taken()[0].external_id);
     assert_eq!((content, attachments.len()), (&Content::Markdown("I want \\*3\\*".into()), 0));
     assert_eq!(noted[0].thread.as_str(), "123");
     assert_eq!(noted[0].at.unwrap().as_secs(), 1_767_607_300);
     assert_eq!(noted.len(), 2, "two changes in one second are two");
     assert_ne!(noted[0].external_id, noted[1].external_id);
+}
+
+/// Whoever edits a message may mean the bot only since then, or may have written before the bot was heard here.
+#[tokio::test]
+async fn a_change_brings_along_what_it_is_where_the_message_never_came() {
+    let mention = json!([{"type": "mention", "offset": 0, "length": 8}]);
+    let change = |update: i64, said: Value| json!({"update_id": update, "edited_message": said["message"]});
+    let edited = json!({"text": "hello all", "edit_date": 1_767_607_300});
+    let named = json!({"text": "@DeskBot hello", "entities": mention, "edit_date": 1_767_607_300});
+    let far_end = polled(vec![
+        change(1, private(0, 123, 77, edited.clone())),
+        change(2, in_group(0, 78, edited)),
+        change(3, in_group(0, 79, named)),
+    ])
+    .await;
+    let inbox = noted(&far_end, 3, vec![]).await;
+    let unknown: Vec<Option<String>> = inbox
+        .noted()
+        .into_iter()
+        .map(|occurrence| match occurrence.what {
+            Happening::Edited { message, unknown, .. } => unknown.map(|envelope| {
+                assert_eq!((&envelope.external_id, envelope.thread.as_str()), (&message, occurrence.thread.as_str()));
+                envelope.content.source().to_owned()
+            }),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(unknown, [Some("hello all".to_owned()), None, Some("@DeskBot hello".to_owned())]);
 }
 
 #[tokio::test]

@@ -300,6 +300,46 @@ async fn a_file_goes_up_once_and_then_by_telegrams_name_for_it() {
     assert_eq!(here.count(), 2);
 }
 
+/// Telegram takes no picture of which one side is more than twenty times the other, and some people take no voices.
+#[tokio::test]
+async fn a_file_that_is_not_taken_for_what_it_shows_goes_as_a_document() {
+    let here = FarEnd::start(|_| Reply::text(200, "JPEG")).await;
+    let far_end = FarEnd::start(|request| match method(request) {
+        "sendPhoto" => refused(400, "Bad Request: PHOTO_INVALID_DIMENSIONS", json!({})),
+        "sendVoice" => refused(400, "Bad Request: VOICE_MESSAGES_FORBIDDEN", json!({})),
+        _ => ok(json!({"message_id": 8})),
+    })
+    .await;
+    let (adapter, _) = channel_at(far_end.addr(), vec![]);
+    for (name, media_type) in [("a.jpg", "image/jpeg"), ("a.ogg", "audio/ogg")] {
+        let outgoing = with_file(name, media_type);
+        let link = Link { id: outgoing.message.attachments[0].id, url: here.url(), expires_at: now() };
+        let part = &adapter.render(&outgoing)[0];
+        let dispatch = Dispatch { message: outgoing.message.id, index: 0, part, links: &[link] };
+        let refused = adapter.send(&dispatch).await;
+        assert!(
+            matches!(refused, Outcome::RetryAfter { after: Some(Duration::ZERO), scope: Scope::Message, .. }),
+            "{refused:?}"
+        );
+        assert!(matches!(adapter.send(&dispatch).await, Outcome::Sent { .. }));
+        let last = far_end.requests().pop().unwrap();
+        assert_eq!(method(&last), "sendDocument");
+        let body = String::from_utf8(last.body.to_vec()).unwrap();
+        assert!(body.contains(&format!("name=\"document\"; filename=\"{name}\"")), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn links_are_shown_with_what_they_lead_to_only_where_that_is_wished() {
+    for (setting, disabled) in [(None, true), (Some("off"), true), (Some("on"), false)] {
+        let more = setting.map(|setting| ("link_previews", text(setting)));
+        let (adapter, _) = channel_at("127.0.0.1:9".parse().unwrap(), more.into_iter().collect());
+        let FrozenPart(part) = &adapter.render(&outgoing("123", "See https://shop.example"))[0];
+        let options = disabled.then(|| json!({"is_disabled": true}));
+        assert_eq!(part["params"].get("link_preview_options"), options.as_ref(), "{setting:?}");
+    }
+}
+
 #[tokio::test]
 async fn t40_what_looks_like_markup_is_sent_as_text() {
     let far_end = FarEnd::start(|_| ok(json!({"message_id": 1}))).await;

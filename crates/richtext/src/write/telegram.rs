@@ -195,7 +195,9 @@ fn kind(tag: &Tag<'_>) -> Option<EntityKind> {
     Some(match tag {
         Tag::Link(link) => match links::web(link) {
             Some(url) => EntityKind::TextLink { url: url.into_owned() },
-            None => EntityKind::TextLink { url: format!("tg://user?id={}", links::telegram_user(link)?) },
+            // A link to that address calls nobody, and leads nowhere in some of the clients
+            // (https://github.com/tdlib/telegram-bot-api/issues/245).
+            None => EntityKind::TextMention { user: links::telegram_user(link)?.parse().ok()? },
         },
         Tag::Style(Style::BOLD) => EntityKind::Bold,
         Tag::Style(Style::ITALIC) => EntityKind::Italic,
