@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     KIND,
+    rich::{self, Rich},
     update::{self, CallbackQuery, Chat, File, Membership, Message, Origin, Reaction, Update, User},
 };
 
@@ -54,6 +55,12 @@ pub(crate) fn message(said: &Message, what: &'static str) -> Decoded {
         return Decoded { what: "ignored", reason: Some("it is a channel's post".into()), ..decoded };
     }
     decoded.auto_generated = said.via_bot.is_none() && decoded.sender.as_ref().is_some_and(|sender| sender.is_bot);
+    if let (None, None, Some(rich)) = (&said.text, &said.caption, rich(said))
+        && !rich.document.is_empty()
+    {
+        show(&mut decoded, &rich.document);
+        return decoded;
+    }
     let words = match (&said.text, &said.caption) {
         (Some(text), _) => Some((text.clone(), &said.entities)),
         (None, Some(caption)) => Some((caption.clone(), &said.caption_entities)),
@@ -85,11 +92,12 @@ pub(crate) const MOVED: &str = "The group became a supergroup on Telegram; this 
 static NOTHING: Vec<update::Entity> = Vec::new();
 
 /// What a message has besides what it says (<https://core.telegram.org/bots/api#message>).
-const ABOUT: [&str; 29] = [
+const ABOUT: [&str; 31] = [
     "author_signature",
     "business_connection_id",
     "direct_messages_topic",
     "effect_id",
+    "ephemeral_message_id",
     "external_reply",
     "forward_date",
     "forward_from",
@@ -106,6 +114,7 @@ const ABOUT: [&str; 29] = [
     "is_paid_post",
     "link_preview_options",
     "paid_star_count",
+    "receiver_user",
     "reply_markup",
     "reply_to_checklist_task_id",
     "reply_to_poll_option_id",
@@ -118,7 +127,7 @@ const ABOUT: [&str; 29] = [
 ];
 
 /// Notes of the service, which nobody says.
-const NOTES: [&str; 46] = [
+const NOTES: [&str; 49] = [
     "boost_added",
     "channel_chat_created",
     "chat_background_set",
@@ -126,6 +135,9 @@ const NOTES: [&str; 46] = [
     "chat_owner_left",
     "checklist_tasks_added",
     "checklist_tasks_done",
+    "community_chat_added",
+    "community_chat_joined",
+    "community_chat_removed",
     "connected_website",
     "delete_chat_photo",
     "direct_message_price_changed",
@@ -177,13 +189,19 @@ pub(crate) fn answered(said: &Message) -> Option<&update::Answered> {
     said.reply_to_message.as_ref().filter(|answered| topic(said) != Some(answered.message_id))
 }
 
+/// What it says in blocks, where it has neither text nor caption.
+fn rich(said: &Message) -> Option<Rich> {
+    said.more.get("rich_message").map(Rich::read)
+}
+
 /// What is neither text nor file, in words.
 fn in_words(said: &Message) -> Option<String> {
     if let Some(card) = &said.contact {
         return Some(lines(&[&full_name(&card.first_name, card.last_name.as_deref()), &card.phone_number]));
     }
     if let Some(venue) = &said.venue {
-        let at = said.location.as_ref().map(|at| format!("{}, {}", at.latitude, at.longitude));
+        let at =
+            said.location.as_ref().or(venue.location.as_ref()).map(|at| format!("{}, {}", at.latitude, at.longitude));
         return Some(lines(&[&venue.title, &venue.address, &at.unwrap_or_default()]));
     }
     if let Some(at) = &said.location {
@@ -222,6 +240,21 @@ fn further(name: &str, value: &Value) -> Option<String> {
                 value.get("tasks").and_then(Value::as_array).into_iter().flatten().map(task).collect();
             lines(&[text("/title"), &tasks.join("\n")])
         }
+        "users_shared" => {
+            let name = |user: &Value| {
+                let part = |name: &str| user.get(name).and_then(Value::as_str);
+                let full = full_name(part("first_name").unwrap_or_default(), part("last_name"));
+                let id = || user.get("user_id").map(Value::to_string).unwrap_or_default();
+                Some(full).filter(|full| !full.is_empty()).unwrap_or_else(id)
+            };
+            let users = value.get("users").and_then(Value::as_array).into_iter().flatten();
+            format!("[users shared: {}]", users.map(name).collect::<Vec<_>>().join(", "))
+        }
+        "chat_shared" => match text("/title") {
+            "" => format!("[chat shared: {}]", value.get("chat_id").map(Value::to_string).unwrap_or_default()),
+            title => format!("[chat shared: {title}]"),
+        },
+        "gift" => lines(&["[gift]", text("/text")]),
         "game" => lines(&[&format!("[game: {}]", text("/title")), text("/description")]),
         "invoice" => {
             let price = amount(value).unwrap_or_default();
@@ -275,21 +308,32 @@ fn attachments(said: &Message) -> Vec<DecodedAttachment> {
         ..DecodedAttachment::default()
     };
     let paid = said.more.get("paid_media").and_then(|paid| paid.get("paid_media")?.as_array());
-    let paid = paid.into_iter().flatten().filter_map(paid_for);
-    files.into_iter().flatten().map(shown).chain(paid.map(|(file, usual)| shown((&file, usual)))).collect()
+    let paid = paid.into_iter().flatten().flat_map(paid_for);
+    let live = said.more.get("live_photo").map(|live| live_photo(live, said.photo.is_empty()));
+    let rich = rich(said).map(|rich| rich.files);
+    let further = live.into_iter().flatten().chain(paid).chain(rich.into_iter().flatten());
+    files.into_iter().flatten().map(shown).chain(further.map(|(file, usual)| shown((&file, usual)))).collect()
 }
 
 /// Of the sizes of a picture the largest; among equals the last, where Telegram has it.
 fn largest(sizes: &[File]) -> Option<&File> {
-    sizes.iter().max_by_key(|size| size.width.saturating_mul(size.height))
+    sizes.iter().max_by_key(|size| size.area())
+}
+
+/// A picture that moves: its picture, where that does not come beside it, and how it moves.
+fn live_photo(live: &Value, with_picture: bool) -> Vec<(File, &'static str)> {
+    let picture = live.get("photo").and_then(Value::as_array).filter(|_| with_picture);
+    let picture = picture.and_then(|sizes| rich::largest(sizes)).map(|file| (file, "image/jpeg"));
+    picture.into_iter().chain(File::deserialize(live).ok().map(|file| (file, "video/mp4"))).collect()
 }
 
 /// Of paid media, what was bought.
-fn paid_for(item: &Value) -> Option<(File, &'static str)> {
-    let photo = item.get("photo").and_then(Value::as_array).and_then(|sizes| sizes.last());
-    let found = photo.map(|photo| (photo, "image/jpeg"));
-    let (file, usual) = found.or_else(|| Some((item.get("video")?, "video/mp4")))?;
-    Some((File::deserialize(file).ok()?, usual))
+fn paid_for(item: &Value) -> Vec<(File, &'static str)> {
+    let photo = item.get("photo").and_then(Value::as_array).and_then(|sizes| rich::largest(sizes));
+    let video = item.get("video").and_then(|video| File::deserialize(video).ok());
+    let found = photo.map(|file| (file, "image/jpeg")).or_else(|| Some((video?, "video/mp4")));
+    let live = item.get("live_photo").map(|live| live_photo(live, true));
+    found.into_iter().chain(live.into_iter().flatten()).collect()
 }
 
 /// What tells the files apart from others, each at its place among the attachments.

@@ -6,7 +6,7 @@
 //! earlier ones did), [`files`] (where they are), [`outbound`] (what is sent, and what answers mean), [`inspect`] and [`me`] (how the
 //! bot is set up), [`api`] (one call).
 //!
-//! Beside them what an update means ([`update`], [`decode`]), and the requests that an answer becomes ([`render`]). Pure: the channel
+//! Beside them what an update means ([`update`], [`decode`], [`rich`]), and the requests that an answer becomes ([`render`]). Pure: the channel
 //! uses these functions, and `frontdesk decode telegram` and `frontdesk render telegram` show them.
 //!
 //! Texts come and go as text and entities, never in one of the markup modes (<https://core.telegram.org/bots/api#messageentity>).
@@ -26,6 +26,7 @@ mod outbound;
 mod receive;
 mod recent;
 mod render;
+mod rich;
 mod update;
 mod webhook;
 

@@ -215,6 +215,13 @@ pub(crate) struct File {
     pub(crate) is_video: bool,
 }
 
+impl File {
+    /// Of a picture, how large it is seen.
+    pub(crate) fn area(&self) -> u64 {
+        self.width.saturating_mul(self.height)
+    }
+}
+
 #[derive(Deserialize)]
 pub(crate) struct Card {
     #[serde(default)]
@@ -232,6 +239,7 @@ pub(crate) struct Location {
 
 #[derive(Deserialize)]
 pub(crate) struct Venue {
+    pub(crate) location: Option<Location>,
     #[serde(default)]
     pub(crate) title: String,
     #[serde(default)]
