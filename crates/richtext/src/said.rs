@@ -38,9 +38,12 @@ pub fn show(decoded: &mut Decoded, document: &Document) {
 /// Whether a text is the same in every form: one line of words, without a sign that would mean something in Markdown, and
 /// without an address. Most of what people write is, and then there is no need for a tree.
 fn is_plain_everywhere(text: &str) -> bool {
-    let begins = text.chars().next().is_some_and(char::is_alphabetic);
+    let is_number = |sign: char| sign.is_ascii_digit();
+    // A number with a point or a bracket behind it would be an item of a list; there are no brackets here.
+    let begins = text.starts_with(char::is_alphabetic)
+        || (text.starts_with(is_number) && !text.trim_start_matches(is_number).starts_with('.'));
     let ends = text.chars().next_back().is_some_and(|sign| sign != ' ');
-    let known = |sign: char| sign.is_alphanumeric() || matches!(sign, ' ' | ',' | '.' | '?' | '\'');
+    let known = |sign: char| sign.is_alphanumeric() || matches!(sign, ' ' | ',' | '.' | '?' | '\'' | '!' | '"' | '-');
     begins && ends && text.chars().all(known) && !text.contains("  ") && !text.to_ascii_lowercase().contains("www.")
 }
 
@@ -97,7 +100,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_the_same_in_every_form_is_told_without_a_tree(text in "[a-zäß中]{0,3}[ ,.?'a-zA-Z0-9äß中w]{0,12}[a-z.]{0,2}") {
+        fn what_is_the_same_in_every_form_is_told_without_a_tree(text in "[a-zäß中0-9]{0,3}[-! \",.?'a-zA-Z0-9äß中w]{0,12}[-!a-z.0-9]{0,2}") {
             prop_assume!(is_plain_everywhere(&text));
             for content in [Content::Text(text.clone()), Content::Markdown(text.clone())] {
                 let document = document(&content);
