@@ -180,3 +180,36 @@ fn custom_emoji_and_languages_come_back() {
     assert_eq!(write::telegram(&document).entities, entities);
     assert_eq!(write::markdown(&document).text, "👍\n\n```rust\nx\n```\n\n> q");
 }
+
+/// Next to a letter a mark opens and closes only by rules that look at both of its neighbours
+/// (<https://spec.commonmark.org/0.31.2/#left-flanking-delimiter-run>).
+#[test]
+fn styles_that_begin_and_end_anywhere_in_a_word_are_the_same_in_markdown() {
+    let kinds = ["bold", "italic", "strikethrough"];
+    let ranges: Vec<(usize, usize)> = (0..5).flat_map(|from| (from + 1..6).map(move |to| (from, to))).collect();
+    let mut tried = 0;
+    for text in ["abcde", "a.c*e", "ab_(e"] {
+        for (nth, (from, to)) in ranges.iter().enumerate() {
+            for (others_from, others_to) in ranges.iter().skip(nth) {
+                let apart = to <= others_from || others_to <= from;
+                let nested = (from <= others_from && others_to <= to) || (others_from <= from && to <= others_to);
+                if !apart && !nested {
+                    continue;
+                }
+                for (outer, inner) in kinds.iter().flat_map(|outer| kinds.iter().map(move |inner| (outer, inner))) {
+                    if outer == inner {
+                        continue;
+                    }
+                    let entities =
+                        [entity(*from, to - from, outer), entity(*others_from, others_to - others_from, inner)];
+                    let said = read::telegram(text, &entities);
+                    let markdown = write::markdown(&said).text;
+                    let html = |document| write::html(document, HtmlRules::CANONICAL).text;
+                    assert_eq!(html(&read::markdown(&markdown)), html(&said), "{entities:?}: {markdown}");
+                    tried += 1;
+                }
+            }
+        }
+    }
+    assert!(tried > 1000, "{tried}");
+}

@@ -374,8 +374,14 @@ impl Row<'_, '_> {
     fn after(&self, at: usize) -> char {
         match self.tokens.get(at + 1) {
             Some(Token::Text(text)) => {
-                let first = text.chars().next().unwrap_or(' ');
-                if is_escaped_anywhere(first) { '\\' } else { first }
+                let mut signs = text.chars();
+                let first = signs.next().unwrap_or(' ');
+                match first {
+                    // A single sign may become a reference for the sake of the markup behind it.
+                    only if signs.next().is_none() && self.opens_beside(only, at + 2) => '&',
+                    first if is_escaped_anywhere(first) => '\\',
+                    first => first,
+                }
             }
             Some(Token::Open(style, close)) => self.sign(*style, at + 1, *close).chars().next().unwrap_or(' '),
             Some(Token::Close(style, open)) => self.sign(*style, *open, at + 1).chars().next().unwrap_or(' '),
@@ -414,17 +420,24 @@ impl Row<'_, '_> {
         }
     }
 
+    /// Whether markup opens there that only opens if the sign before it is written as a reference.
+    fn opens_beside(&self, outer: char, at: usize) -> bool {
+        match self.tokens.get(at) {
+            Some(Token::Open(Style::UNDERLINE | Style::SPOILER, _)) => false,
+            Some(Token::Open(style, close)) => {
+                !stands_apart(outer) && (!self.after(at).is_alphanumeric() || self.sign(*style, at, *close) == "_")
+            }
+            _ => false,
+        }
+    }
+
     fn open(&mut self, style: Style, at: usize, close: usize) {
         let sign = self.sign(style, at, close);
-        if !matches!(style, Style::UNDERLINE | Style::SPOILER) {
-            let inner = self.after(at);
-            let outer = self.before();
-            let must_encode =
-                outer.is_some_and(|outer| !stands_apart(outer) && (!inner.is_alphanumeric() || sign == "_"));
-            if must_encode && let Some(outer) = outer {
-                self.writer.out.truncate(self.writer.out.len() - outer.len_utf8());
-                self.writer.out.push_str(&reference(outer));
-            }
+        if let Some(outer) = self.before()
+            && self.opens_beside(outer, at)
+        {
+            self.writer.out.truncate(self.writer.out.len() - outer.len_utf8());
+            self.writer.out.push_str(&reference(outer));
         }
         self.out(sign);
     }
