@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     KIND,
+    place::{Place, Topic},
     rich::{self, Rich},
     update::{self, CallbackQuery, Chat, File, Membership, Message, Origin, Reaction, Update, User},
 };
@@ -53,6 +54,9 @@ pub(crate) fn message(said: &Message, what: &'static str) -> Decoded {
     }
     if said.chat.kind == "channel" || said.is_automatic_forward {
         return Decoded { what: "ignored", reason: Some("it is a channel's post".into()), ..decoded };
+    }
+    if let Some(reason) = elsewhere(said) {
+        return Decoded { what: "ignored", reason: Some(reason.to_owned()), ..decoded };
     }
     decoded.auto_generated = said.via_bot.is_none() && decoded.sender.as_ref().is_some_and(|sender| sender.is_bot);
     if let (None, None, Some(rich)) = (&said.text, &said.caption, rich(said))
@@ -180,13 +184,30 @@ const NOTES: [&str; 49] = [
 ];
 
 /// The topic that it stands in.
-pub(crate) fn topic(said: &Message) -> Option<i64> {
-    said.message_thread_id.filter(|_| said.is_topic_message)
+pub(crate) fn topic(said: &Message) -> Option<Topic> {
+    let direct = || said.more.get("direct_messages_topic")?.get("topic_id")?.as_i64();
+    let forum = said.message_thread_id.filter(|_| said.is_topic_message);
+    forum.map(Topic::Forum).or_else(|| direct().map(Topic::Direct))
+}
+
+/// Why it is nothing of a chat of the bot's, whose number it may carry all the same
+/// (<https://core.telegram.org/bots/api#message>).
+pub(crate) fn elsewhere(said: &Message) -> Option<&'static str> {
+    let has = |name: &str| said.more.contains_key(name);
+    if has("business_connection_id") {
+        Some("it belongs to a chat of somebody else's account")
+    } else if has("guest_query_id") {
+        Some("it was said to the bot as a guest, in a chat that it is not in")
+    } else if has("ephemeral_message_id") {
+        Some("only the bot sees it, and all would see an answer")
+    } else {
+        None
+    }
 }
 
 /// What it answers. In a topic every message answers the one that opened it.
 pub(crate) fn answered(said: &Message) -> Option<&update::Answered> {
-    said.reply_to_message.as_ref().filter(|answered| topic(said) != Some(answered.message_id))
+    said.reply_to_message.as_ref().filter(|answered| topic(said) != Some(Topic::Forum(answered.message_id)))
 }
 
 /// What it says in blocks, where it has neither text nor caption.
@@ -385,6 +406,9 @@ fn pressed(query: CallbackQuery) -> Decoded {
         sender: Some(sender(&query.from)),
         ..Decoded::new(KIND, "button.pressed")
     };
+    if let Some(reason) = query.message.as_ref().and_then(elsewhere) {
+        return Decoded { what: "ignored", reason: Some(reason.to_owned()), ..decoded };
+    }
     let Some(id) = query.data else {
         let what = query.game_short_name.map_or("a press that says nothing", |_| "a press that starts a game");
         return Decoded { what: "ignored", reason: Some(what.to_owned()), ..decoded };
@@ -427,17 +451,14 @@ fn membership(change: &Membership) -> Decoded {
     }
 }
 
-fn thread(chat: &Chat, topic: Option<i64>) -> DecodedThread {
+fn thread(chat: &Chat, topic: Option<Topic>) -> DecodedThread {
     let mut native = Map::new();
     native.insert("chat_id".into(), chat.id.into());
-    let key = match topic {
-        Some(topic) => {
-            native.insert("thread_id".into(), topic.into());
-            format!("{}/{topic}", chat.id)
-        }
-        None => chat.id.to_string(),
-    };
-    DecodedThread { key, native }
+    native.extend(topic.map(|topic| match topic {
+        Topic::Forum(topic) => ("thread_id".to_owned(), topic.into()),
+        Topic::Direct(topic) => ("direct_messages_topic_id".to_owned(), topic.into()),
+    }));
+    DecodedThread { key: Place { chat: chat.id, topic }.to_string(), native }
 }
 
 pub(crate) fn sender(user: &User) -> DecodedSender {

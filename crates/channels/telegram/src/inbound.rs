@@ -31,6 +31,7 @@ use crate::{
     decode,
     me::Me,
     meant::is_meant,
+    place::{Place, Topic},
     recent::Recent,
     update::{self, CallbackQuery, Membership, Message, Reaction, Update},
 };
@@ -111,6 +112,9 @@ fn message(said: &Message, me: &Me, respond: Respond, recent: &Recent) -> What {
     if said.is_automatic_forward {
         return What::Nothing("it is a channel's post, passed on to its group by Telegram");
     }
+    if let Some(reason) = decode::elsewhere(said) {
+        return What::Nothing(reason);
+    }
     if said.from.as_ref().is_some_and(|from| from.id == me.id) {
         return What::Nothing("it is the bot's own");
     }
@@ -150,6 +154,9 @@ fn edited(said: &Message, me: &Me, respond: Respond, recent: &Recent) -> What {
     if said.chat.kind == "channel" {
         return What::Nothing("it is a post in a channel");
     }
+    if let Some(reason) = decode::elsewhere(said) {
+        return What::Nothing(reason);
+    }
     // As it stands now it may be the first that is heard of it: written before this channel was there, or meant for the bot only since.
     let unknown = match message(said, me, respond, recent) {
         What::Message(envelope) => Some(Box::new(Envelope { album: None, ..*envelope })),
@@ -188,6 +195,9 @@ fn pressed(query: CallbackQuery, recent: &Recent) -> What {
     let Some(said) = &query.message else { return What::Nothing("it is a press under a message in another chat") };
     if said.chat.kind == "channel" {
         return What::Nothing("it is a press in a channel");
+    }
+    if let Some(reason) = decode::elsewhere(said) {
+        return What::Nothing(reason);
     }
     let chat = said.chat.id;
     let topic = decode::topic(said).or_else(|| recent.topic(chat, said.message_id));
@@ -304,11 +314,8 @@ fn origin(said: &Message) -> Option<String> {
     (fits && words.next().is_none()).then(|| payload.to_owned())
 }
 
-fn thread(chat: i64, topic: Option<i64>) -> ThreadId {
-    named(&match topic {
-        Some(topic) => format!("{chat}/{topic}"),
-        None => chat.to_string(),
-    })
+fn thread(chat: i64, topic: Option<Topic>) -> ThreadId {
+    named(&Place { chat, topic }.to_string())
 }
 
 /// What we call a message of Telegram's.

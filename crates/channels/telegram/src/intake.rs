@@ -13,6 +13,7 @@ use crate::{
     inbound::{self, Taken, What},
     me::Me,
     moves::Moves,
+    place::Place,
     recent::Recent,
 };
 
@@ -122,13 +123,12 @@ impl Intake {
 
     /// The thread that a chat's conversation began in.
     async fn belongs(&self, inbox: &Arc<dyn Inbox>, thread: ThreadId) -> Result<ThreadId, InboxError> {
-        let (chat, topic) = place(&thread);
-        let first = self.moves.first_called(inbox, chat).await?;
-        if first == chat {
+        let place = Place::of(&thread);
+        let first = self.moves.first_called(inbox, place.chat).await?;
+        if first == place.chat {
             return Ok(thread);
         }
-        let name = topic.map_or_else(|| first.to_string(), |topic| format!("{first}/{topic}"));
-        Ok(ThreadId::new(name).unwrap_or(thread))
+        Ok(ThreadId::new(Place { chat: first, ..place }.to_string()).unwrap_or(thread))
     }
 
     /// Hands one in. Returns after it is committed.
@@ -172,13 +172,4 @@ impl Intake {
         }
         Ok(())
     }
-}
-
-/// A thread's chat and topic. Threads are named by us; one that is not so belongs to no chat, and Telegram says so.
-pub(crate) fn place(thread: &ThreadId) -> (i64, Option<i64>) {
-    let (chat, topic) = match thread.as_str().split_once('/') {
-        Some((chat, topic)) => (chat, topic.parse().ok()),
-        None => (thread.as_str(), None),
-    };
-    (chat.parse().unwrap_or_default(), topic)
 }

@@ -3,7 +3,7 @@
 //! In reading order: [`config`] (settings, and what can be wrong with them), [`channel`] (the running channel), [`receive`] (long
 //! polling, confirmed after the commit) and [`webhook`] (the same by requests of Telegram's), [`intake`] (the way to the inbox that
 //! both share), [`inbound`] and [`meant`] (what is taken of an update), [`moves`] and [`recent`] (what an update does not say and
-//! earlier ones did), [`files`] (where they are), [`outbound`] (what is sent, and what answers mean), [`inspect`] and [`me`] (how the
+//! earlier ones did), [`files`] (where they are), [`place`] (what a conversation is there), [`outbound`] (what is sent, and what answers mean), [`inspect`] and [`me`] (how the
 //! bot is set up), [`api`] (one call).
 //!
 //! Beside them what an update means ([`update`], [`decode`], [`rich`]), and the requests that an answer becomes ([`render`]). Pure: the channel
@@ -23,6 +23,7 @@ mod me;
 mod meant;
 mod moves;
 mod outbound;
+mod place;
 mod receive;
 mod recent;
 mod render;

@@ -34,7 +34,8 @@ use teloxide::{
 
 use crate::{
     api::{Answer, Api, Refused, Upload},
-    intake::{Intake, place},
+    intake::Intake,
+    place::{Place, Topic},
     render::{self, Previews},
 };
 
@@ -156,7 +157,9 @@ impl Sender {
                     self.remember(file, &sent);
                 }
                 let number = sent.get("message_id").and_then(Value::as_i64);
-                let topic = params.get("message_thread_id").and_then(Value::as_i64);
+                let named = |name: &str| params.get(name).and_then(Value::as_i64);
+                let forum = named("message_thread_id").map(Topic::Forum);
+                let topic = forum.or_else(|| named("direct_messages_topic_id").map(Topic::Direct));
                 if let (Some(number), Some(topic)) = (number, topic) {
                     intake.recent.note_topic(chat, number, topic);
                 }
@@ -194,6 +197,7 @@ impl Sender {
         match params.as_object_mut() {
             Some(params) if params.contains_key("text") => {
                 params.remove("message_thread_id");
+                params.remove("direct_messages_topic_id");
                 params.remove("reply_parameters");
                 params.insert("chat_id".into(), chat.into());
                 params.insert("message_id".into(), message.into());
@@ -319,7 +323,7 @@ pub(crate) fn render(message: &Outgoing, previews: Previews) -> Vec<FrozenPart> 
         // There is nothing to be seen in it. Telegram says so, and the message is shown as refused.
         requests.push(json!({ "method": "sendMessage", "params": { "text": message.message.content.source(), "link_preview_options": { "is_disabled": true } } }));
     }
-    let (chat, topic) = place(&message.thread);
+    let Place { chat, topic } = Place::of(&message.thread);
     if let (Some((there, _)), Some(first)) = (answered_in, requests.first_mut().and_then(Value::as_object_mut))
         && there != chat
     {
@@ -328,7 +332,7 @@ pub(crate) fn render(message: &Outgoing, previews: Previews) -> Vec<FrozenPart> 
     for request in &mut requests {
         if let Some(params) = request.get_mut("params").and_then(Value::as_object_mut) {
             params.insert("chat_id".into(), chat.into());
-            params.extend(topic.map(|topic| ("message_thread_id".to_owned(), topic.into())));
+            params.extend(topic.map(Topic::param).map(|(name, topic)| (name.to_owned(), topic.into())));
         }
     }
     requests.into_iter().map(FrozenPart).collect()
@@ -421,9 +425,14 @@ impl File {
 
 /// Shows that an answer is being written, for five seconds.
 pub(crate) async fn typing(intake: &Intake, thread: &ThreadId) {
-    let (chat, topic) = place(thread);
+    let Place { chat, topic } = Place::of(thread);
     let mut action = SendChatAction::new(ChatId(intake.moves.now_called(chat)), ChatAction::Typing);
-    action.message_thread_id = topic.and_then(|topic| i32::try_from(topic).ok()).map(|topic| TopicId(MessageId(topic)));
+    action.message_thread_id = match topic {
+        Some(Topic::Forum(topic)) => i32::try_from(topic).ok().map(|topic| TopicId(MessageId(topic))),
+        // There is no parameter for it: it would be shown to nobody or to the wrong one.
+        Some(Topic::Direct(_)) => return,
+        None => None,
+    };
     // Nothing depends on it.
     let _ = tokio::time::timeout(TYPING, intake.api.ask(action)).await;
 }

@@ -7,6 +7,8 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use crate::place::Topic;
+
 const ALBUMS: usize = 1_000;
 const TOPICS: usize = 10_000;
 
@@ -17,7 +19,7 @@ pub(crate) struct Recent(Mutex<Held>);
 struct Held {
     albums: HashSet<(i64, String)>,
     albums_in_order: VecDeque<(i64, String)>,
-    topics: HashMap<(i64, i64), i64>,
+    topics: HashMap<(i64, i64), Topic>,
     topics_in_order: VecDeque<(i64, i64)>,
 }
 
@@ -39,7 +41,7 @@ impl Recent {
         self.held().albums.contains(&(chat, album.to_owned()))
     }
 
-    pub(crate) fn note_topic(&self, chat: i64, message: i64, topic: i64) {
+    pub(crate) fn note_topic(&self, chat: i64, message: i64, topic: Topic) {
         let mut held = self.held();
         if held.topics.insert((chat, message), topic).is_none() {
             held.topics_in_order.push_back((chat, message));
@@ -51,7 +53,7 @@ impl Recent {
         }
     }
 
-    pub(crate) fn topic(&self, chat: i64, message: i64) -> Option<i64> {
+    pub(crate) fn topic(&self, chat: i64, message: i64) -> Option<Topic> {
         self.held().topics.get(&(chat, message)).copied()
     }
 

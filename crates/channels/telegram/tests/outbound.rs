@@ -49,6 +49,22 @@ async fn parts_go_to_the_topic_and_only_the_first_answers() {
     }
 }
 
+/// <https://core.telegram.org/bots/api#sendmessage>: required where a person writes to a channel.
+#[tokio::test]
+async fn direct_messages_of_a_channel_are_answered_in_their_topic() {
+    let far_end = FarEnd::start(|_| ok(json!({"message_id": 9}))).await;
+    let (adapter, _) = channel_at(far_end.addr(), vec![]);
+    assert_eq!(
+        send(&adapter, &outgoing("-1001/direct-5", "Hello")).await,
+        Outcome::Sent { external_id: Some("-1001:9".into()) }
+    );
+    let sent = params(&far_end.requests()[0]);
+    assert_eq!((&sent["chat_id"], &sent["direct_messages_topic_id"]), (&json!(-1001), &json!(5)));
+    assert!(sent.get("message_thread_id").is_none(), "{sent}");
+    adapter.typing(&ThreadId::new("-1001/direct-5").unwrap()).await;
+    assert_eq!(far_end.count(), 1, "typing would be shown elsewhere");
+}
+
 async fn outcome(reply: Reply) -> Outcome {
     let far_end = FarEnd::start(move |_| reply.clone()).await;
     let (adapter, _) = channel_at(far_end.addr(), vec![]);
