@@ -230,7 +230,8 @@ fn in_words(said: &Message) -> Option<String> {
     }
     if let Some(poll) = &said.poll {
         let options: Vec<String> = poll.options.iter().map(|option| format!("- {}", option.text)).collect();
-        return Some(lines(&[&poll.question, &options.join("\n")]));
+        let description = poll.description.as_deref().unwrap_or_default();
+        return Some(lines(&[&poll.question, description, &options.join("\n")]));
     }
     if let Some(dice) = &said.dice {
         return Some(format!("{} {}", dice.emoji, dice.value));

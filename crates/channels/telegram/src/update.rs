@@ -250,6 +250,7 @@ pub(crate) struct Venue {
 pub(crate) struct Poll {
     #[serde(default)]
     pub(crate) question: String,
+    pub(crate) description: Option<String>,
     #[serde(default)]
     pub(crate) options: Vec<Choice>,
 }
