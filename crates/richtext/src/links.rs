@@ -1,6 +1,6 @@
 //! Addresses: which may stand behind a link, and where they stand in plain words.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, net::Ipv6Addr};
 
 /// Schemes that only open a page, a letter or a call.
 const HARMLESS: &[&str] = &["http", "https", "mailto", "tel"];
@@ -35,7 +35,8 @@ pub fn harmless(address: &str) -> Option<Cow<'_, str>> {
 }
 
 /// The address of a page on the web, fit to stand behind a link in a chat: `http` or `https` with a host that has a dot or is
-/// an address of IPv6 (others are refused by Telegram).
+/// an address of IPv6, and a port that there can be. Telegram refuses a whole message for the sake of another one
+/// (`LinkManager::check_link` in <https://github.com/tdlib/td>).
 #[must_use]
 pub fn web(address: &str) -> Option<Cow<'_, str>> {
     let address = harmless(address)?;
@@ -44,16 +45,26 @@ pub fn web(address: &str) -> Option<Cow<'_, str>> {
         return None;
     }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let named = host.split(':').next().is_some_and(|name| name.trim_matches('.').contains('.'));
-    (named || host.starts_with('[')).then_some(address)
+    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+    let (is_host, port) = match place.strip_prefix('[').and_then(|place| place.split_once(']')) {
+        Some((host, port)) => (host.parse::<Ipv6Addr>().is_ok(), port),
+        None => {
+            let (host, port) = place.find(':').map_or((place, ""), |colon| place.split_at(colon));
+            let known = |sign: char| sign.is_alphanumeric() || matches!(sign, '.' | '-' | '_');
+            (host.trim_matches('.').contains('.') && host.chars().all(known), port)
+        }
+    };
+    let is_port =
+        |port: &str| port.bytes().all(|sign| sign.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
+    (is_host && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))).then_some(address)
 }
 
-/// The id in `tg://user?id=123`.
+/// The id in `tg://user?id=123`. Ids have at most 40 bits (`UserId::is_valid` in <https://github.com/tdlib/td>).
 #[must_use]
-pub fn telegram_user(address: &str) -> Option<&str> {
+pub fn telegram_user(address: &str) -> Option<u64> {
     let id = address.strip_prefix("tg://user?id=")?;
-    (!id.is_empty() && id.len() < 20 && id.bytes().all(|digit| digit.is_ascii_digit())).then_some(id)
+    let id: u64 = id.parse().ok().filter(|_| id.bytes().all(|digit| digit.is_ascii_digit()))?;
+    (1..(1 << 40) - 1).contains(&id).then_some(id)
 }
 
 /// What a reader should still see of a link that his channel cannot show: its address, unless that says nothing to him or
@@ -188,10 +199,18 @@ fn bare_web_address(text: &str, start: usize, not_before: usize) -> Option<Found
     Some(Found { start, text: rest.get(..length)?, prefix: "https://" })
 }
 
-/// Up to a space or a sign that no address holds, without the punctuation of the sentence around it.
+/// Up to a space or a sign that no address holds, without the punctuation of the sentence around it. A bracket belongs to a host that is
+/// a number (`[::1]`) and nowhere else, so that `[www.a.example](https://b.example)` in plain words is two addresses.
 fn address_length(rest: &str) -> usize {
     let mut open = 0_usize;
+    let mut in_number = rest.starts_with('[');
     let end = rest.find(|sign: char| match sign {
+        '[' if in_number => false,
+        ']' if in_number => {
+            in_number = false;
+            false
+        }
+        '[' | ']' => true,
         '(' => {
             open += 1;
             false
@@ -281,6 +300,10 @@ mod tests {
                 "https://e.example/(y"
             ]
         );
+        assert_eq!(
+            found("[www.shop.example](https://www.shop.example/a) http://[::1]:80/x[1]"),
+            ["https://www.shop.example", "https://www.shop.example/a", "http://[::1]:80/x"]
+        );
         assert_eq!(found("https://почта.example/ünï?q=1&r=2#f"), ["https://почта.example/ünï?q=1&r=2#f"]);
         assert_eq!(
             found("https:// http://. xhttp://y.example @ada a@b 1@2.3 javascript://x ww.w"),
@@ -321,6 +344,26 @@ mod tests {
         assert_eq!(harmless("https://a.example/a b\"<").unwrap(), "https://a.example/a%20b%22%3C");
         assert_eq!(web("https://localhost/x"), None);
         assert_eq!(web("/x"), None);
-        assert_eq!(web("https://[::1]/x").as_deref(), Some("https://[::1]/x"));
+        for good in ["https://[::1]/x", "https://a.example:8443/x", "https://ada@a.example", "https://почта.example"]
+        {
+            assert_eq!(web(good).as_deref(), Some(good));
+        }
+        for bad in [
+            "http://a.example:99999/",
+            "http://a.example:0",
+            "http://a.example:port",
+            "http://a.example:",
+            "http://a.b:c:80/",
+            "http://[zz]/",
+            "http://[::1]x/",
+            "http://a[b].example/",
+            "http://ex%ample.com/",
+        ] {
+            assert_eq!(web(bad), None, "{bad}");
+        }
+        assert_eq!(telegram_user("tg://user?id=7"), Some(7));
+        for bad in ["tg://user?id=0", "tg://user?id=+7", "tg://user?id=1099511627776", "tg://user?id="] {
+            assert_eq!(telegram_user(bad), None, "{bad}");
+        }
     }
 }

@@ -128,10 +128,8 @@ struct Body {
     #[serde(default)]
     result: Value,
     error_code: Option<u16>,
-    #[serde(default)]
-    description: String,
-    #[serde(default)]
-    parameters: Parameters,
+    description: Option<String>,
+    parameters: Option<Parameters>,
 }
 
 #[derive(Default, Deserialize)]
@@ -295,11 +293,12 @@ impl Api {
     }
 
     fn said_no(&self, body: Body, status: StatusCode) -> Answer {
+        let Parameters { retry_after, migrate_to_chat_id } = body.parameters.unwrap_or_default();
         Answer::Refused(Refused {
             status: body.error_code.unwrap_or(status.as_u16()),
-            words: self.hidden(&body.description),
-            retry_after: body.parameters.retry_after.map(Duration::from_secs),
-            migrated_to: body.parameters.migrate_to_chat_id,
+            words: self.hidden(&body.description.unwrap_or_default()),
+            retry_after: retry_after.map(Duration::from_secs),
+            migrated_to: migrate_to_chat_id,
         })
     }
 
@@ -326,15 +325,30 @@ fn boundary(bytes: &[u8]) -> String {
     boundary
 }
 
+/// As browsers write it (WHATWG HTML, multipart/form-data encoding), so that nothing in a name ends it. Telegram's server decodes it
+/// (`HttpReader` in <https://github.com/tdlib/td>): what would be decoded and was not meant so is written for that. In its older versions
+/// a semicolon ends the name.
+fn form_name(name: &str) -> String {
+    let mut written = String::with_capacity(name.len());
+    let mut letters = name.chars().filter(|letter| !letter.is_control()).peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' => written.push_str("%22"),
+            ';' => written.push_str("%3B"),
+            '%' if letters.peek().is_some_and(char::is_ascii_hexdigit) => written.push_str("%25"),
+            letter => written.push(letter),
+        }
+    }
+    written
+}
+
 fn form(params: &Value, file: Upload, boundary: &str) -> Vec<u8> {
     let mut body = String::new();
     for (name, value) in params.as_object().into_iter().flatten() {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         body.push_str(&format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"));
     }
-    // As browsers write it (WHATWG HTML, multipart/form-data encoding): nothing in a name ends it.
-    let name: String = file.name.chars().filter(|letter| !letter.is_control()).collect();
-    let name = name.replace('"', "%22");
+    let name = form_name(&file.name);
     let media_type = if file.media_type.is_empty() { "application/octet-stream" } else { &file.media_type };
     body.push_str(&format!(
         "--{boundary}\r\nContent-Disposition: form-data; name=\"{}\"; filename=\"{name}\"\r\nContent-Type: {media_type}\r\n\r\n",

@@ -413,6 +413,9 @@ impl File {
                 MAX_FILE / 1_000_000
             )));
         }
+        if self.size == 0 {
+            return Err(refused("the file is empty, and Telegram takes none that is".to_owned()));
+        }
         let bytes = api.read(&link.url, MAX_FILE, READ).await.map_err(|what| Outcome::RetryAfter {
             after: None,
             scope: Scope::Message,

@@ -77,7 +77,7 @@ fn by_address(file: &WantedAttachment) -> Value {
         "png" => "image/png",
         "gif" => "image/gif",
         "mp4" => "video/mp4",
-        "ogg" | "oga" => "audio/ogg",
+        "ogg" | "oga" | "opus" => "audio/opus",
         "mp3" => "audio/mpeg",
         "m4a" => "audio/mp4",
         _ => "",
@@ -86,14 +86,15 @@ fn by_address(file: &WantedAttachment) -> Value {
     json!({ "method": method, "params": { field: file.url } })
 }
 
-/// How a file of this type is sent (<https://core.telegram.org/bots/api#sending-files>), and which field holds it.
+/// How a file of this type is sent (<https://core.telegram.org/bots/api#sending-files>), and which field holds it. The types are those
+/// that bytes show: an Ogg file is a voice if it holds Opus, and a document if it does not.
 pub(crate) fn sent_as(media_type: &str) -> (&'static str, &'static str) {
     match media_type {
         "image/jpeg" | "image/png" => ("sendPhoto", "photo"),
         "image/gif" => ("sendAnimation", "animation"),
         "video/mp4" => ("sendVideo", "video"),
-        "audio/ogg" => ("sendVoice", "voice"),
-        "audio/mpeg" | "audio/mp4" => ("sendAudio", "audio"),
+        "audio/opus" => ("sendVoice", "voice"),
+        "audio/mpeg" | "audio/mp4" | "audio/m4a" => ("sendAudio", "audio"),
         _ => ("sendDocument", "document"),
     }
 }

@@ -174,15 +174,48 @@ async fn a_file_is_read_here_and_uploaded() {
     ] {
         assert!(body.contains(field), "{field} in {body}");
     }
-    let mut large = parts[0].clone();
-    large.0["file"]["size"] = 50_000_001.into();
-    let link = Link { id: outgoing.message.attachments[0].id, url: here.url(), expires_at: now() };
-    let dispatch = Dispatch { message: outgoing.message.id, index: 0, part: &large, links: &[link] };
-    let outcome = adapter.send(&dispatch).await;
-    assert!(matches!(outcome, Outcome::Failed { .. }), "{outcome:?}");
+    for size in [0, 50_000_001] {
+        let mut part = parts[0].clone();
+        part.0["file"]["size"] = size.into();
+        let link = Link { id: outgoing.message.attachments[0].id, url: here.url(), expires_at: now() };
+        let dispatch = Dispatch { message: outgoing.message.id, index: 0, part: &part, links: &[link] };
+        let outcome = adapter.send(&dispatch).await;
+        assert!(matches!(outcome, Outcome::Failed { .. }), "{size}: {outcome:?}");
+    }
     let gone = send(&[]).await;
     assert!(matches!(gone, Outcome::Failed { scope: Scope::Message, .. }), "{gone:?}");
     assert_eq!(far_end.count(), 1, "nothing is sent without its bytes");
+}
+
+/// Telegram's server decodes what stands in a name like an address's; in its older versions a semicolon ends it.
+#[tokio::test]
+async fn a_files_name_arrives_as_it_is_and_breaks_no_form() {
+    let here = FarEnd::start(|_| Reply::text(200, "%PDF")).await;
+    let far_end = FarEnd::start(|_| ok(json!({"message_id": 8}))).await;
+    for (name, written) in [
+        ("50%20off.pdf", "50%2520off.pdf"),
+        ("100%.pdf", "100%.pdf"),
+        ("a; name=chat_id; b.pdf", "a%3B name=chat_id%3B b.pdf"),
+    ] {
+        let (adapter, _) = channel_at(far_end.addr(), vec![]);
+        let outgoing = with_file(name, "application/pdf");
+        let link = Link { id: outgoing.message.attachments[0].id, url: here.url(), expires_at: now() };
+        let part = &adapter.render(&outgoing)[0];
+        adapter.send(&Dispatch { message: outgoing.message.id, index: 0, part, links: &[link] }).await;
+        let body = String::from_utf8(far_end.requests().pop().unwrap().body.to_vec()).unwrap();
+        assert!(body.contains(&format!("name=\"document\"; filename=\"{written}\"\r\n")), "{body}");
+    }
+}
+
+/// A server of one's own may say `null` where Telegram says nothing.
+#[tokio::test]
+async fn an_answer_with_nulls_in_it_is_an_answer() {
+    let sent =
+        json!({"ok": true, "result": {"message_id": 7}, "description": null, "error_code": null, "parameters": null});
+    assert_eq!(outcome(Reply::json(200, sent)).await, Outcome::Sent { external_id: Some("123:7".into()) });
+    let refused = json!({"ok": false, "error_code": 400, "description": null, "parameters": null});
+    let refused = outcome(Reply::json(400, refused)).await;
+    assert!(matches!(refused, Outcome::Failed { scope: Scope::Message, .. }), "{refused:?}");
 }
 
 #[tokio::test]
@@ -194,6 +227,10 @@ async fn a_file_that_cannot_be_read_is_tried_again() {
     let link = Link { id: outgoing.message.attachments[0].id, url: here.url(), expires_at: now() };
     let part = &adapter.render(&outgoing)[0];
     assert_eq!(part.0["method"], "sendPhoto");
+    for (media_type, method) in [("audio/opus", "sendVoice"), ("audio/ogg", "sendDocument"), ("audio/m4a", "sendAudio")]
+    {
+        assert_eq!(adapter.render(&with_file("a", media_type))[0].0["method"], method);
+    }
     let outcome = adapter.send(&Dispatch { message: outgoing.message.id, index: 0, part, links: &[link] }).await;
     assert!(matches!(outcome, Outcome::RetryAfter { scope: Scope::Message, .. }), "{outcome:?}");
     assert_eq!(far_end.count(), 0);
@@ -327,7 +364,7 @@ async fn a_file_that_is_not_taken_for_what_it_shows_goes_as_a_document() {
     })
     .await;
     let (adapter, _) = channel_at(far_end.addr(), vec![]);
-    for (name, media_type) in [("a.jpg", "image/jpeg"), ("a.ogg", "audio/ogg")] {
+    for (name, media_type) in [("a.jpg", "image/jpeg"), ("a.ogg", "audio/opus")] {
         let outgoing = with_file(name, media_type);
         let link = Link { id: outgoing.message.attachments[0].id, url: here.url(), expires_at: now() };
         let part = &adapter.render(&outgoing)[0];

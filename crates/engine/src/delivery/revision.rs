@@ -4,7 +4,7 @@
 //! remember on the way: after a failure, or a restart, it begins again from the front.
 
 use frontdesk_model::{
-    Claim, Dispatch, FrozenPart, Lane, Message, MessageId, Outcome, Part, PartState, Scope, StoreError, Then,
+    Claim, Dispatch, Effect, FrozenPart, Lane, Message, MessageId, Outcome, Part, PartState, Scope, StoreError, Then,
 };
 
 use super::{Blow, DeadWork, Errand, FAR, Frozen, Journey, Lease, Lost, Turn};
@@ -16,6 +16,14 @@ pub(super) enum Revision<'a> {
     Edit(&'a Message),
     /// It goes.
     Withdraw(MessageId),
+}
+
+/// A part that the platform has.
+struct Standing {
+    /// Its place among the message's parts.
+    place: u16,
+    frozen: FrozenPart,
+    external_id: String,
 }
 
 /// What one step asks of the platform.
@@ -78,9 +86,16 @@ impl Turn<'_> {
             return self.give_up(&journey, reason).await;
         }
         let wanted = wanted.into_iter().map(Step::Edit).chain(std::iter::repeat_with(|| Step::Withdraw));
-        for (index, ((frozen, external_id), step)) in sent.iter().zip(wanted).enumerate() {
-            if let Next::Ended = self.take_step(&journey, index, frozen, external_id, step).await? {
+        for (standing, step) in sent.iter().zip(wanted) {
+            let is_surplus = matches!((&step, revision), (Step::Withdraw, Revision::Edit(_)));
+            if let Next::Ended = self.take_step(&journey, standing, step).await? {
                 return Ok(());
+            }
+            if is_surplus {
+                // A later change finds what is left of it.
+                let gone = PartState::Sent { external_id: None };
+                let effect = Effect::SetPart { message: message.id, index: standing.place, state: gone };
+                lease.settle(Vec::new(), vec![effect], Then::Keep).await?;
             }
         }
         lease.settle(Vec::new(), Vec::new(), Then::Advance).await.map(drop)
@@ -91,7 +106,7 @@ impl Turn<'_> {
         &self,
         claim: &Claim,
         revision: Revision<'_>,
-    ) -> Result<Option<(Message, Vec<(FrozenPart, String)>)>, StoreError> {
+    ) -> Result<Option<(Message, Vec<Standing>)>, StoreError> {
         let id = match revision {
             Revision::Edit(message) => message.id,
             Revision::Withdraw(id) => id,
@@ -104,29 +119,24 @@ impl Turn<'_> {
             Revision::Edit(message) => message.clone(),
             Revision::Withdraw(_) => record.message,
         };
-        let named = |part: Part| match part.state {
-            PartState::Sent { external_id: Some(id) } => Some((part.frozen, id)),
+        let named = |(place, part): (usize, Part)| match part.state {
+            PartState::Sent { external_id: Some(external_id) } => {
+                Some(Standing { place: u16::try_from(place).ok()?, frozen: part.frozen, external_id })
+            }
             _ => None,
         };
-        Ok(Some((message, store.parts(id).await?.into_iter().filter_map(named).collect())))
+        Ok(Some((message, store.parts(id).await?.into_iter().enumerate().filter_map(named).collect())))
     }
 
-    async fn take_step(
-        &self,
-        journey: &Journey<'_>,
-        index: usize,
-        frozen: &FrozenPart,
-        external_id: &str,
-        step: Step,
-    ) -> Result<Next, Lost> {
+    async fn take_step(&self, journey: &Journey<'_>, standing: &Standing, step: Step) -> Result<Next, Lost> {
+        let Standing { place, frozen, external_id } = standing;
         let Some(permit) = self.permit(journey, frozen).await else { return Ok(Next::Ended) };
         journey.lease.check().await?;
         let adapter = &journey.channel.connected.adapter;
         let links = self.links(journey.message);
         let outcome = match &step {
             Step::Edit(part) => {
-                let place = u16::try_from(index).unwrap_or(u16::MAX);
-                let dispatch = Dispatch { message: journey.message.id, index: place, part, links: &links };
+                let dispatch = Dispatch { message: journey.message.id, index: *place, part, links: &links };
                 adapter.edit(&dispatch, external_id).await
             }
             Step::Withdraw => adapter.withdraw(&journey.claim.conversation.thread.thread, external_id).await,

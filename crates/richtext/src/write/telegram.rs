@@ -197,7 +197,7 @@ fn kind(tag: &Tag<'_>) -> Option<EntityKind> {
             Some(url) => EntityKind::TextLink { url: url.into_owned() },
             // A link to that address calls nobody, and leads nowhere in some of the clients
             // (https://github.com/tdlib/telegram-bot-api/issues/245).
-            None => EntityKind::TextMention { user: links::telegram_user(link)?.parse().ok()? },
+            None => EntityKind::TextMention { user: links::telegram_user(link)? },
         },
         Tag::Style(Style::BOLD) => EntityKind::Bold,
         Tag::Style(Style::ITALIC) => EntityKind::Italic,
