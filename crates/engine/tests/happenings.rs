@@ -318,6 +318,24 @@ async fn a_sent_message_is_changed_and_taken_back() {
 }
 
 #[tokio::test]
+async fn a_change_that_shortens_takes_the_rest_back_and_the_next_one_knows_it() {
+    let (world, _agent, id, sent) = answered(3).await;
+    world.channel.takes_parts(1);
+    act(&world, id, json!({"type": "edit", "message_id": sent, "text": "short"})).await.unwrap();
+    act(&world, id, json!({"type": "edit", "message_id": sent, "text": "shorter"})).await.unwrap();
+    let sends = world.channel.sends(7).await;
+    let texts: Vec<&str> = sends[3..].iter().map(|send| send.text.as_str()).collect();
+    assert_eq!(texts, ["edit ext1: short/0", "withdraw ext2", "withdraw ext3", "edit ext1: shorter/0"]);
+    world.channel.takes_parts(2);
+    act(&world, id, json!({"type": "edit", "message_id": sent, "text": "long again"})).await.unwrap();
+    world.until("a dead letter", || async { world.dead_letters().await.len() == 1 }).await;
+    let reason = &world.dead_letters().await[0].reason;
+    assert!(reason.contains("needs 2 messages") && reason.contains("and 1 had been sent"), "{reason}");
+    assert_eq!(world.channel.sent().len(), 7, "nothing half is shown");
+    assert_eq!(world.messages(id).await[1].status, Some(DeliveryStatus::Sent));
+}
+
+#[tokio::test]
 async fn a_change_that_may_not_have_arrived_is_made_again() {
     let (world, _agent, id, sent) = answered(1).await;
     world.channel.then(Outcome::Uncertain { reason: "the connection broke".into() });

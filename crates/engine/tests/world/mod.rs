@@ -25,7 +25,7 @@ pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// A channel whose outcomes the test decides, one after the other; without any left, everything is sent.
 pub struct Channel {
     capabilities: Capabilities,
-    parts_per_message: usize,
+    parts_per_message: AtomicUsize,
     outcomes: Mutex<VecDeque<Scripted>>,
     sent: Mutex<Vec<Sending>>,
     changed: Notify,
@@ -64,7 +64,7 @@ impl Channel {
                 delete: false,
                 refers: false,
             },
-            parts_per_message,
+            parts_per_message: AtomicUsize::new(parts_per_message),
             outcomes: Mutex::default(),
             sent: Mutex::default(),
             changed: Notify::new(),
@@ -81,6 +81,11 @@ impl Channel {
         let can = &mut channel.capabilities;
         (can.buttons, can.edit, can.delete, can.refers, can.typing) = (true, true, true, true, true);
         Arc::new(channel)
+    }
+
+    /// From now on a message takes so many parts.
+    pub fn takes_parts(&self, parts_per_message: usize) {
+        self.parts_per_message.store(parts_per_message, Ordering::SeqCst);
     }
 
     /// How often it was shown that an answer is being written.
@@ -153,7 +158,8 @@ impl Adapter for Channel {
 
     fn render(&self, outgoing: &Outgoing) -> Vec<FrozenPart> {
         let text = outgoing.message.content.source();
-        (0..self.parts_per_message).map(|index| FrozenPart(serde_json::json!(format!("{text}/{index}")))).collect()
+        let parts = self.parts_per_message.load(Ordering::SeqCst);
+        (0..parts).map(|index| FrozenPart(serde_json::json!(format!("{text}/{index}")))).collect()
     }
 
     fn budgets(&self, _: &ThreadId, _: &FrozenPart) -> Vec<Budget> {
