@@ -102,6 +102,9 @@ impl Intake {
                 }
                 What::Happening(mut occurrence) => {
                     occurrence.thread = self.belongs(inbox, occurrence.thread).await?;
+                    if let Happening::Edited { unknown: Some(envelope), .. } = &mut occurrence.what {
+                        envelope.thread = occurrence.thread.clone();
+                    }
                     Some(Deed::Happening(occurrence))
                 }
                 What::Moved { old, new, told } => {

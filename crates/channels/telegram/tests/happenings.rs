@@ -184,6 +184,13 @@ async fn a_group_that_moved_goes_on_in_its_conversation_in_both_directions() {
         "{told:?}"
     );
     assert_eq!(Inbox::recall(&*inbox, &format!("moved:{new}")).await.unwrap(), Some(group.to_string()));
+    telegram.edit(new, later, "/help now");
+    receive_into(&telegram, &inbox, vec![]).await;
+    let Some(Occurrence { thread, what: Happening::Edited { unknown: Some(unknown), .. }, .. }) = inbox.noted().pop()
+    else {
+        panic!("{:?}", inbox.noted())
+    };
+    assert_eq!([thread.as_str(), unknown.thread.as_str()], [group.to_string(), group.to_string()]);
     // What is sent to the old one goes to the new one; what answers a message of the old one stands alone there.
     let adapter = channel_of(&telegram, vec![]);
     let mut answer = outgoing(&group.to_string(), "Hello");
