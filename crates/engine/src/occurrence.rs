@@ -67,7 +67,11 @@ impl ChannelInbox {
         for _ in 0..TRIES {
             match self.course(&occurrence).await.map_err(|error| self.refused(&error))? {
                 Course::Nothing => return Ok(()),
-                Course::Message(envelope) => return self.accept_message(*envelope).await.map(drop),
+                Course::Message(envelope) => {
+                    // That it happened is noted too: coming again after a later change, it must not undo that.
+                    let accepted = self.accept_message(*envelope).await?;
+                    return self.carry_out(plain(accepted.conversation, Vec::new()), Some(once)).await.map(drop);
+                }
                 Course::Change(plan) => {
                     if self.carry_out(*plan, Some(once.clone())).await? {
                         return Ok(());
@@ -180,7 +184,8 @@ impl ChannelInbox {
         let Kept { conversation, event, mut message } = kept;
         let new = attachments::further_new(message.id, &message.attachments, files);
         if message.content == *content && new.is_empty() {
-            return Course::Nothing;
+            // Nothing but that it happened.
+            return change(conversation.id, Vec::new());
         }
         let before = std::mem::replace(&mut message.content, content.clone());
         let fetches = !new.is_empty();
@@ -403,7 +408,11 @@ pub(crate) async fn event_of(
 }
 
 fn change(conversation: ConversationId, effects: Vec<Effect>) -> Course {
-    Course::Change(Box::new(Plan { conversation, guards: Vec::new(), effects, fetches: false }))
+    Course::Change(Box::new(plain(conversation, effects)))
+}
+
+fn plain(conversation: ConversationId, effects: Vec<Effect>) -> Plan {
+    Plan { conversation, guards: Vec::new(), effects, fetches: false }
 }
 
 /// A change of a message that never came here.

@@ -113,6 +113,36 @@ async fn an_edit_of_a_message_that_never_came_is_that_message_once() {
     assert_eq!(kinds(&world, again.conversation).await, ["message.created", "message.created"]);
 }
 
+/// What was not confirmed when a daemon died comes again, in order, edits too: an earlier one must not undo a later one.
+#[tokio::test]
+async fn edits_that_come_again_after_a_kill_undo_nothing() {
+    let agent = silent().await;
+    let world = able(&agent).await;
+    let edit = async |id: &str, message: &str, says: &str| {
+        let what = Happening::Edited {
+            message: message.parse().unwrap(),
+            content: Content::Text(says.into()),
+            attachments: Vec::new(),
+            unknown: Some(Box::new(ours("t", message, says))),
+        };
+        inbox(&world).note(happened(id, what)).await.unwrap();
+    };
+    let accepted = inbox(&world).accept(ours("t", "m1", "one")).await.unwrap();
+    // Of m1 the first edit changes no words; of m2 it is the first that is heard.
+    for _ in 0..2 {
+        for (id, message, says) in
+            [("e1", "m1", "one"), ("e2", "m1", "two"), ("e3", "m2", "three"), ("e4", "m2", "four")]
+        {
+            edit(id, message, says).await;
+        }
+    }
+    let messages = world.messages(accepted.conversation).await;
+    let says: Vec<&str> = messages.iter().map(|record| record.message.content.source()).collect();
+    assert_eq!(says, ["two", "four"]);
+    let kinds = kinds(&world, accepted.conversation).await;
+    assert_eq!(kinds, ["message.created", "message.edited", "message.created", "message.edited"]);
+}
+
 #[tokio::test]
 async fn an_edit_of_a_later_item_of_an_album_leaves_what_the_others_say() {
     let agent = silent().await;

@@ -604,7 +604,7 @@ pub enum PartState {
     Intent,
     /// Delivered. Final.
     Sent {
-        /// What the platform calls it.
+        /// What the platform calls it. `None` where it does not say, and once a change that made the message shorter took it back.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         external_id: Option<String>,
     },
