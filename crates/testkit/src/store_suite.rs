@@ -354,6 +354,7 @@ macro_rules! store_suite {
             requests::a_request_is_known_in_every_conversation_and_before_its_guards;
             requests::a_key_with_another_fingerprint_is_refused;
             requests::a_request_that_had_no_effects_is_not_kept;
+            requests::a_request_that_asks_for_nothing_is_known_too;
             requests::a_request_is_known_for_as_long_as_it_asked;
             requests::the_same_request_many_times_at_once_has_its_effects_once;
             requests::a_repeated_operation_is_looked_at_before_the_key;

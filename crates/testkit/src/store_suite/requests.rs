@@ -83,6 +83,17 @@ pub async fn a_request_that_had_no_effects_is_not_kept(bench: Bench) {
     assert!(matches!(send(&bench, request(&bench, id, once(1))).await, Applied::Done { .. }));
 }
 
+/// That it came is all that is kept of it.
+pub async fn a_request_that_asks_for_nothing_is_known_too(bench: Bench) {
+    let (id, _) = bench.say("order-77").await;
+    let nothing = |once| Append { effects: Vec::new(), ..request(&bench, id, once) };
+    let before = bench.conversation(id).await;
+    assert!(matches!(send(&bench, nothing(once(1))).await, Applied::Done { last_seq: Seq(1), .. }));
+    assert_eq!(bench.conversation(id).await, before);
+    assert!(matches!(send(&bench, request(&bench, id, once(1))).await, Applied::Repeated { .. }));
+    assert_eq!(bench.log(id).await.len(), 1);
+}
+
 /// At least.
 pub async fn a_request_is_known_for_as_long_as_it_asked(bench: Bench) {
     let (id, _) = bench.say("order-77").await;
