@@ -313,7 +313,7 @@ fn attachments(said: &Message) -> Vec<DecodedAttachment> {
         _ => (sticker, "image/webp"),
     });
     let files: [Option<(&File, &str)>; 8] = [
-        largest(&said.photo).map(|file| (file, "image/jpeg")),
+        update::largest(&said.photo).map(|file| (file, "image/jpeg")),
         said.animation.as_ref().map(|file| (file, "video/mp4")),
         said.audio.as_ref().map(|file| (file, "audio/mpeg")),
         document.map(|file| (file, "application/octet-stream")),
@@ -337,21 +337,15 @@ fn attachments(said: &Message) -> Vec<DecodedAttachment> {
     files.into_iter().flatten().map(shown).chain(further.map(|(file, usual)| shown((&file, usual)))).collect()
 }
 
-/// Of the sizes of a picture the largest; among equals the last, where Telegram has it.
-fn largest(sizes: &[File]) -> Option<&File> {
-    sizes.iter().max_by_key(|size| size.area())
-}
-
 /// A picture that moves: its picture, where that does not come beside it, and how it moves.
 fn live_photo(live: &Value, with_picture: bool) -> Vec<(File, &'static str)> {
-    let picture = live.get("photo").and_then(Value::as_array).filter(|_| with_picture);
-    let picture = picture.and_then(|sizes| rich::largest(sizes)).map(|file| (file, "image/jpeg"));
+    let picture = rich::picture(live.get("photo")).filter(|_| with_picture).map(|file| (file, "image/jpeg"));
     picture.into_iter().chain(File::deserialize(live).ok().map(|file| (file, "video/mp4"))).collect()
 }
 
 /// Of paid media, what was bought.
 fn paid_for(item: &Value) -> Vec<(File, &'static str)> {
-    let photo = item.get("photo").and_then(Value::as_array).and_then(|sizes| rich::largest(sizes));
+    let photo = rich::picture(item.get("photo"));
     let video = item.get("video").and_then(|video| File::deserialize(video).ok());
     let found = photo.map(|file| (file, "image/jpeg")).or_else(|| Some((video?, "video/mp4")));
     let live = item.get("live_photo").map(|live| live_photo(live, true));
@@ -362,7 +356,7 @@ fn paid_for(item: &Value) -> Vec<(File, &'static str)> {
 pub(crate) fn unique_names(said: &Message) -> Vec<Option<String>> {
     let document = said.document.as_ref().filter(|_| said.animation.is_none());
     let files = [
-        largest(&said.photo),
+        update::largest(&said.photo),
         said.animation.as_ref(),
         said.audio.as_ref(),
         document,

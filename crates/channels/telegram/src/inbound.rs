@@ -18,7 +18,7 @@
 use std::fmt::Write as _;
 
 use frontdesk_model::{
-    Content, DecodedSender, Envelope, ExternalId, FileAt, Happening, Identity, Occurrence, RemoteFile, Sender,
+    Content, Decoded, DecodedSender, Envelope, ExternalId, FileAt, Happening, Identity, Occurrence, RemoteFile, Sender,
     ThreadId, Timestamp, Trust, UniqueWithin,
 };
 use serde::Deserialize;
@@ -118,22 +118,32 @@ fn message(said: &Message, me: &Me, respond: Respond, recent: &Recent) -> What {
     if said.from.as_ref().is_some_and(|from| from.id == me.id) {
         return What::Nothing("it is the bot's own");
     }
-    let in_album = || said.media_group_id.as_deref().is_some_and(|album| recent.knows_album(chat, album));
-    if !said.chat.is_private() && !is_meant(said, me, respond) && !in_album() {
+    if !is_for_us(said, me, respond, recent) {
         return What::Nothing("it is said in a group, and not to the bot");
     }
     let decoded = decode::message(said, "message.created");
     if decoded.what == "ignored" {
         return What::Nothing("it is a note of the service, or says nothing");
     }
-    let Some(sender) = decoded.sender.as_ref().and_then(|sender| author(sender, locale(said.from.as_ref()))) else {
-        return What::Nothing("nobody is named as its author");
-    };
     if let Some(topic) = decode::topic(said) {
         recent.note_topic(chat, said.message_id, topic);
     }
-    What::Message(Box::new(Envelope {
-        thread: thread(said.chat.id, decode::topic(said)),
+    envelope(said, decoded)
+        .map_or(What::Nothing("nobody is named as its author"), |envelope| What::Message(Box::new(envelope)))
+}
+
+/// In a group, whether it is meant for the bot, or comes with what is.
+fn is_for_us(said: &Message, me: &Me, respond: Respond, recent: &Recent) -> bool {
+    let in_album = || said.media_group_id.as_deref().is_some_and(|album| recent.knows_album(said.chat.id, album));
+    said.chat.is_private() || is_meant(said, me, respond) || in_album()
+}
+
+/// A message as it is handed in. `None`: nobody is named as its author.
+fn envelope(said: &Message, decoded: Decoded) -> Option<Envelope> {
+    let chat = said.chat.id;
+    let sender = decoded.sender.as_ref().and_then(|sender| author(sender, locale(said.from.as_ref())))?;
+    Some(Envelope {
+        thread: thread(chat, decode::topic(said)),
         external_id: message_id(chat, said.message_id),
         unique_within: UniqueWithin::Account,
         sender,
@@ -147,7 +157,7 @@ fn message(said: &Message, me: &Me, respond: Respond, recent: &Recent) -> What {
         forwarded_from: decoded.forwarded_from,
         album: said.media_group_id.clone(),
         origin: origin(said),
-    }))
+    })
 }
 
 fn edited(said: &Message, me: &Me, respond: Respond, recent: &Recent) -> What {
@@ -157,11 +167,6 @@ fn edited(said: &Message, me: &Me, respond: Respond, recent: &Recent) -> What {
     if let Some(reason) = decode::elsewhere(said) {
         return What::Nothing(reason);
     }
-    // As it stands now it may be the first that is heard of it: written before this channel was there, or meant for the bot only since.
-    let unknown = match message(said, me, respond, recent) {
-        What::Message(envelope) => Some(Box::new(Envelope { album: None, ..*envelope })),
-        _ => None,
-    };
     let decoded = decode::message(said, "message.edited");
     if decoded.what == "ignored" {
         return What::Nothing("it is a note of the service, or says nothing");
@@ -174,12 +179,17 @@ fn edited(said: &Message, me: &Me, respond: Respond, recent: &Recent) -> What {
     }
     let chat = said.chat.id;
     let at = said.edit_date.unwrap_or(said.date);
+    let sender = decoded.sender.as_ref().and_then(|sender| author(sender, locale(said.from.as_ref())));
+    // As it stands now it may be the first that is heard of it: written before this channel was there, or meant for the bot only since.
+    let is_ours = said.from.as_ref().is_some_and(|from| from.id == me.id);
+    let unknown = (!is_ours && is_for_us(said, me, respond, recent)).then(|| envelope(said, decoded)).flatten();
+    let unknown = unknown.map(|envelope| Box::new(Envelope { album: None, ..envelope }));
     What::Happening(Box::new(Occurrence {
         thread: thread(chat, decode::topic(said)),
         // Of two changes in one second both count.
         external_id: named(&format!("{chat}:{}:edited:{at}:{}", said.message_id, short(&[&says]))),
         unique_within: UniqueWithin::Account,
-        sender: decoded.sender.as_ref().and_then(|sender| author(sender, locale(said.from.as_ref()))),
+        sender,
         at: moment(at),
         what: Happening::Edited {
             message: message_id(chat, said.message_id),
@@ -279,7 +289,7 @@ fn clean(name: &str) -> String {
 }
 
 /// Its files, by the names that Telegram has for them: where they are is asked when they are fetched.
-fn files(said: &Message, decoded: &frontdesk_model::Decoded) -> Vec<RemoteFile> {
+fn files(said: &Message, decoded: &Decoded) -> Vec<RemoteFile> {
     let unique = decode::unique_names(said);
     let file = |(place, file): (usize, &frontdesk_model::DecodedAttachment)| {
         let usual = || usual_name(file.media_type.as_deref()?, unique.get(place)?.as_deref());

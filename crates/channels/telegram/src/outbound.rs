@@ -174,13 +174,12 @@ impl Sender {
                 Outcome::RetryAfter { after: Some(Duration::ZERO), scope: Scope::Message, reason }
             }
             Answer::Refused(refused)
-                if refused.status == 400 && method != DOCUMENT && is_about_medium(&refused.words) =>
+                if refused.status == 400 && file.is_some() && method != DOCUMENT && is_about_medium(&refused.words) =>
             {
-                let reason = format!("Telegram answered 400: {}; the file goes as a document", refused.words);
-                match &file {
-                    Some(file) => self.goes_plain(file),
-                    None => return Outcome::Failed { scope: Scope::Message, reason },
+                if let Some(file) = &file {
+                    self.goes_plain(file);
                 }
+                let reason = format!("Telegram answered 400: {}; the file goes as a document", refused.words);
                 Outcome::RetryAfter { after: Some(Duration::ZERO), scope: Scope::Message, reason }
             }
             Answer::Refused(refused) => self.understood(intake, refused, frozen).await,

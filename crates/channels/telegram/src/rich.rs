@@ -1,16 +1,14 @@
 //! Rich messages (<https://core.telegram.org/bots/api#richmessage>): blocks that hold blocks and texts that hold texts, in place of one
 //! text with entities. Bots write them, and people pass them on.
 //!
-//! What is not known is read for the texts and blocks that it holds, so that no word passes unseen.
+//! What is not known is read for the texts and blocks that it holds, so that no word passes unseen. What is nested deeper than a tree may
+//! be is passed over: nothing that is written by hand is. So are buttons under the text, which nobody could press here.
 
-use frontdesk_richtext::{Block, Column, Document, Emoji, List, Piece, Platform, Span, Style, Table};
+use frontdesk_richtext::{Block, Column, Document, Emoji, List, MAX_DEPTH, Piece, Platform, Span, Style, Table};
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::update::File;
-
-/// What is nested deeper is passed over: nothing that is written by hand is.
-const MAX_DEPTH: usize = 32;
+use crate::update::{self, File};
 
 /// What a rich message holds.
 #[derive(Default)]
@@ -36,9 +34,8 @@ struct Reader {
 
 impl Reader {
     fn blocks(&mut self, blocks: Option<&Value>, depth: usize) -> Vec<Block> {
-        let blocks = blocks.and_then(Value::as_array).filter(|_| depth < MAX_DEPTH);
         let mut read = Vec::new();
-        for block in blocks.into_iter().flatten() {
+        for block in items(blocks).iter().take_while(|_| depth < MAX_DEPTH) {
             self.block(block, depth, &mut read);
         }
         read.retain(|block| !block.is_empty());
@@ -102,16 +99,13 @@ impl Reader {
             "document" => "application/octet-stream",
             _ => return,
         };
-        let Some(file) = block.get(kind) else { return };
-        let found = match file {
-            Value::Array(sizes) => largest(sizes),
-            file => File::deserialize(file).ok(),
-        };
+        let file = block.get(kind);
+        let found = if kind == "photo" { picture(file) } else { file.and_then(|file| File::deserialize(file).ok()) };
         self.files.extend(found.map(|file| (file, usual)));
     }
 
     fn list(&mut self, block: &Value, depth: usize) -> List {
-        let items = block.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let items = items(block.get("items"));
         let start = items.first().and_then(|item| item.get("value")).and_then(Value::as_u64);
         let items = items.iter().map(|item| {
             let mut blocks = self.blocks(item.get("blocks"), depth + 1);
@@ -129,25 +123,28 @@ impl Reader {
     }
 }
 
-/// Of the sizes of a picture the largest.
-pub(crate) fn largest(sizes: &[Value]) -> Option<File> {
-    let sizes = sizes.iter().filter_map(|size| File::deserialize(size).ok());
-    sizes.max_by_key(File::area)
+/// A picture in its largest size.
+pub(crate) fn picture(sizes: Option<&Value>) -> Option<File> {
+    update::largest(items(sizes).iter().filter_map(|size| File::deserialize(size).ok()))
+}
+
+/// Of a list its items, of anything else none.
+fn items(list: Option<&Value>) -> &[Value] {
+    list.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
 fn table(block: &Value) -> Table {
-    let rows = block.get("cells").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let cells = |row: &Value| row.as_array().cloned().unwrap_or_default();
-    let width = rows.iter().map(|row| cells(row).len()).max().unwrap_or_default();
+    let rows: Vec<&[Value]> = items(block.get("cells")).iter().map(|cells| items(Some(cells))).collect();
+    let width = rows.iter().map(|cells| cells.len()).max().unwrap_or_default();
     let column = |cell: &Value| match string(cell, "align") {
         "left" => Column::Left,
         "center" => Column::Center,
         "right" => Column::Right,
         _ => Column::Unsaid,
     };
-    let mut columns: Vec<Column> = rows.first().map(cells).unwrap_or_default().iter().map(column).collect();
+    let mut columns: Vec<Column> = rows.first().into_iter().copied().flatten().map(column).collect();
     columns.resize(width, Column::Unsaid);
-    let mut rows = rows.iter().map(|cells_of| cells(cells_of).iter().map(|cell| row(cell.get("text"))).collect());
+    let mut rows = rows.iter().map(|cells| cells.iter().map(|cell| row(cell.get("text"))).collect());
     let mut head: Vec<Vec<Span>> = rows.next().unwrap_or_default();
     head.resize(width, Vec::new());
     Table { columns, head, rows: rows.collect() }
@@ -193,6 +190,7 @@ fn add(text: &Value, style: Style, link: Option<&str>, depth: usize, read: &mut 
                     let user = text.pointer("/user/id").and_then(Value::as_u64);
                     within(inner, style, user.map(|user| format!("tg://user?id={user}")).as_deref());
                 }
+                "button" => within(text.pointer("/button/text").unwrap_or(&Value::Null), style, link),
                 "mathematical_expression" => read.extend(spans(string(text, "expression"), style | Style::CODE, link)),
                 "custom_emoji" => {
                     let emoji = Emoji {

@@ -1,5 +1,7 @@
 //! An update as far as we read it (<https://core.telegram.org/bots/api#update>). What the platform adds is passed over.
 
+use std::borrow::Borrow;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -215,11 +217,12 @@ pub(crate) struct File {
     pub(crate) is_video: bool,
 }
 
-impl File {
-    /// Of a picture, how large it is seen.
-    pub(crate) fn area(&self) -> u64 {
-        self.width.saturating_mul(self.height)
-    }
+/// Of the sizes of a picture the largest; among equals the last, where Telegram has it.
+pub(crate) fn largest<F: Borrow<File>>(sizes: impl IntoIterator<Item = F>) -> Option<F> {
+    sizes.into_iter().max_by_key(|size| {
+        let File { width, height, .. } = size.borrow();
+        width.saturating_mul(*height)
+    })
 }
 
 #[derive(Deserialize)]
